@@ -324,7 +324,7 @@ CREATE TABLE leadlex.home (
     since             timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (system_identifier, database_oid, extension_oid)
 );
-COMMENT ON TABLE leadlex.home IS 'The identity of the database. With a row that is not of this one it is a clone: queue, triggers and the books are at rest until leadlex.resume_queue().';
+COMMENT ON TABLE leadlex.home IS 'The identity of the database. With a row that is not of this one it is a clone: queue, triggers and ledger are at rest until leadlex.resume_queue().';
 COMMENT ON COLUMN leadlex.home.system_identifier IS 'of the cluster, as pg_control_system() tells it';
 COMMENT ON COLUMN leadlex.home.database_oid IS 'pg_database.oid';
 COMMENT ON COLUMN leadlex.home.extension_oid IS 'pg_extension.oid: another after a restore into the same database';

@@ -21,7 +21,7 @@ COMMENT ON COLUMN leadlex.undone.contact IS 'hash of the contact''s table and ke
 COMMENT ON COLUMN leadlex.undone.provider_id IS 'leadlex.provider_config.id of the provider that supplied the value';
 COMMENT ON COLUMN leadlex.undone.field IS 'the field';
 COMMENT ON COLUMN leadlex.undone.value IS 'hash of workspace, provider, field and value in normal form';
-COMMENT ON COLUMN leadlex.undone.identity IS 'leadlex.enrichment.identity: of a contact that has become somebody else the provider is asked; NULL: not known';
+COMMENT ON COLUMN leadlex.undone.identity IS 'leadlex.enrichment.identity: of a contact that has become another person the provider is asked; NULL: not known';
 COMMENT ON COLUMN leadlex.undone.undone_at IS 'when it was taken back';
 
 -- Of what calls did not write: what they wrote has its times in the history.

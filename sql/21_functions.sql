@@ -3,7 +3,7 @@
 CREATE FUNCTION leadlex.whoami() RETURNS jsonb
 LANGUAGE c STABLE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'whoami_wrapper';
-COMMENT ON FUNCTION leadlex.whoami() IS 'Who a call made now would act for: workspace, how it was found (api_key or role), permissions, plan. Error: LX401 when nobody.';
+COMMENT ON FUNCTION leadlex.whoami() IS 'Who a call made now would act for: workspace, how it was found (api_key or role), permissions, plan. Error: LX401 when for no workspace.';
 REVOKE ALL ON FUNCTION leadlex.whoami() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.whoami() TO PUBLIC;
 
@@ -45,7 +45,7 @@ GRANT EXECUTE ON FUNCTION leadlex.has_access(regclass, text) TO PUBLIC;
 CREATE FUNCTION leadlex.revert_enrichment(request_id uuid) RETURNS jsonb
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'revert_enrichment_wrapper';
-COMMENT ON FUNCTION leadlex.revert_enrichment(uuid) IS 'Puts back the values that an enrichment replaced, where nobody changed them since. The credit stays spent. An administrator reverts in all workspaces, unless leadlex.workspace or leadlex.api_key names one; others in their own. The row is read and written with the caller''s privileges. Returns {request_id, contact_id, fields_reverted, fields_kept}. Errors: LX401, LX403, LX404 no such enrichment in one''s workspace or its contact is gone, 25006.';
+COMMENT ON FUNCTION leadlex.revert_enrichment(uuid) IS 'Puts back the values that an enrichment replaced, where they were not changed since. The credit stays spent. An administrator reverts in all workspaces, unless leadlex.workspace or leadlex.api_key names one; others in their own. The row is read and written with the caller''s privileges. Returns {request_id, contact_id, fields_reverted, fields_kept}. Errors: LX401, LX403, LX404 no such enrichment in one''s workspace or its contact is gone, 25006.';
 REVOKE ALL ON FUNCTION leadlex.revert_enrichment(uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.revert_enrichment(uuid) TO PUBLIC;
 
@@ -57,7 +57,7 @@ CREATE FUNCTION leadlex.estimate(
 ) RETURNS TABLE (outcome text, reason text, contacts bigint)
 LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 10
 AS 'MODULE_PATHNAME', 'estimate_wrapper';
-COMMENT ON FUNCTION leadlex.estimate(regclass, text[], text[], boolean) IS 'What a batch over these contacts would do if it began now, asking nobody and writing nothing. outcome: asked (at least one provider may be asked), answered (from a receipt), skipped; reason says why. contacts: positions of ids; they add up to all of them. Each answered or asked contact may cost a credit. Works in read-only transactions and on a standby. Errors: LX400, LX401, LX403, 42501, 55000.';
+COMMENT ON FUNCTION leadlex.estimate(regclass, text[], text[], boolean) IS 'What a batch over these contacts would do if it began now. Asks no provider and writes nothing. outcome: asked (at least one provider may be asked), answered (from a receipt), skipped; reason says why. contacts: positions of ids; they add up to all of them. Each answered or asked contact may cost a credit. Works in read-only transactions and on a standby. Errors: LX400, LX401, LX403, 42501, 55000.';
 REVOKE ALL ON FUNCTION leadlex.estimate(regclass, text[], text[], boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.estimate(regclass, text[], text[], boolean) TO PUBLIC;
 
@@ -71,7 +71,7 @@ CREATE FUNCTION leadlex.enqueue(
 ) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'enqueue_wrapper';
-COMMENT ON FUNCTION leadlex.enqueue(uuid[], text[], boolean, integer) IS 'Queues contacts of the first bound table (of lower priority first, 0 by default), to be enriched by a background worker after this transaction has committed: as the calling role, whose permissions are checked again then. fields and overwrite as for enrich_contact. Returns how many were queued: each id once, none of a row that the caller does not see, and none that waits already for the same caller with the same or more fields; NULL gives 0. See leadlex.job. Errors: LX400, LX401, LX403, 25006, 53400, 55000.';
+COMMENT ON FUNCTION leadlex.enqueue(uuid[], text[], boolean, integer) IS 'Queues contacts of the first bound table (of lower priority first, 0 by default), to be enriched by a background worker after this transaction has committed: as the calling role, whose permissions are checked again then. fields and overwrite as for enrich_contact. Returns how many were queued: each id once, none of a row that the caller does not see, and none that waits already for the same caller with the same or more fields; NULL gives 0. See leadlex.job. Errors: LX400, LX401, LX403, 25006, 42501, 53400, 55000.';
 REVOKE ALL ON FUNCTION leadlex.enqueue(uuid[], text[], boolean, integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.enqueue(uuid[], text[], boolean, integer) TO PUBLIC;
 
@@ -84,7 +84,7 @@ CREATE FUNCTION leadlex.enqueue_rows(
 ) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'enqueue_rows_wrapper';
-COMMENT ON FUNCTION leadlex.enqueue_rows(regclass, text[], text[], boolean, integer) IS 'leadlex.enqueue for any bound table and any key type: ids are the keys as text. Errors: LX400, LX401, LX403, 25006, 53400, 55000.';
+COMMENT ON FUNCTION leadlex.enqueue_rows(regclass, text[], text[], boolean, integer) IS 'leadlex.enqueue for any bound table and any key type: ids are the keys as text. Errors: LX400, LX401, LX403, 25006, 42501, 53400, 55000.';
 REVOKE ALL ON FUNCTION leadlex.enqueue_rows(regclass, text[], text[], boolean, integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.enqueue_rows(regclass, text[], text[], boolean, integer) TO PUBLIC;
 
@@ -101,14 +101,14 @@ GRANT EXECUTE ON FUNCTION leadlex.retry_jobs(text, regclass) TO PUBLIC;
 CREATE FUNCTION leadlex.queue_paused() RETURNS text
 LANGUAGE c STABLE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'queue_paused_wrapper';
-COMMENT ON FUNCTION leadlex.queue_paused() IS 'Why the queue is paused: clone (the database is a copy or was restored), pause_queue, or read_only (default_transaction_read_only is on); NULL when it is not.';
+COMMENT ON FUNCTION leadlex.queue_paused() IS 'Why the queue is paused: clone (the database is a copy or was restored), pause_queue, or read_only (default_transaction_read_only is on), or stopped (leadlex.stop() is in force); NULL when it is not.';
 REVOKE ALL ON FUNCTION leadlex.queue_paused() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.queue_paused() TO PUBLIC;
 
 CREATE FUNCTION leadlex.pause_queue() RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'pause_queue_wrapper';
-COMMENT ON FUNCTION leadlex.pause_queue() IS 'From its commit on no job of this database is begun; up to 500 contacts that are under way are finished. Jobs can still be queued. Error: 25006.';
+COMMENT ON FUNCTION leadlex.pause_queue() IS 'From its commit on no job of this database is begun; requests that are under way are finished. Jobs can still be queued. Error: 25006.';
 REVOKE ALL ON FUNCTION leadlex.pause_queue() FROM PUBLIC;
 
 CREATE FUNCTION leadlex.resume_queue() RETURNS void
@@ -293,7 +293,7 @@ CREATE FUNCTION leadlex.suppress(
 ) RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'suppress_wrapper';
-COMMENT ON FUNCTION leadlex.suppress(text, text, uuid, timestamptz) IS 'From now on no provider is asked about a person: calls are LX409 with reason suppressed. value is an e-mail address or a LinkedIn profile (its URL), in any spelling, or @acme.example for everybody with an address at that domain or below it, or whose company has it. workspace_id: only there (NULL = in every workspace). until: the entry ends then (NULL = never); whoever is listed already stays for the longer of both. The list holds a hash, not the value; reason is kept as given. What is held already is erased by leadlex.forget_contact. Returns whether the value was not on the list yet. Errors: 22023 no such value, two in one text, a time that is over; 25006.';
+COMMENT ON FUNCTION leadlex.suppress(text, text, uuid, timestamptz) IS 'From now on no provider is asked about a person: calls are LX409 with reason suppressed. value is an e-mail address or a LinkedIn profile (its URL), in any spelling, or @acme.example for all people with an address at that domain or below it, or whose company has it. workspace_id: only there (NULL = in every workspace). until: the entry ends then (NULL = never); an entry that is there already stays for the longer of both. The list holds a hash, not the value; reason is kept as given. What is held already is erased by leadlex.forget_contact. Returns whether the value was not on the list yet. Errors: 22023 no such value, two in one text, a time that is over; 25006.';
 REVOKE ALL ON FUNCTION leadlex.suppress(text, text, uuid, timestamptz) FROM PUBLIC;
 
 CREATE FUNCTION leadlex.suppress_many(
@@ -359,7 +359,7 @@ GRANT EXECUTE ON FUNCTION leadlex.preset_report() TO PUBLIC;
 CREATE FUNCTION leadlex.provider_report() RETURNS TABLE (provider_id uuid, calls bigint, matches bigint, no_matches bigint, refusals bigint, failures bigint, failures_by_kind jsonb, skipped bigint, p50_ms double precision, p95_ms double precision, p99_ms double precision, cost double precision, costs_unread bigint, state text, paused_until timestamptz, failures_in_a_row bigint, last_error text, last_error_at timestamptz)
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'provider_report_wrapper';
-COMMENT ON FUNCTION leadlex.provider_report() IS 'What leadlex.provider_stats shows: to everybody only of providers that are theirs.';
+COMMENT ON FUNCTION leadlex.provider_report() IS 'What leadlex.provider_stats shows: to each role only of its own providers.';
 REVOKE ALL ON FUNCTION leadlex.provider_report() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.provider_report() TO PUBLIC;
 
@@ -457,7 +457,7 @@ CREATE TRIGGER provider_gone AFTER DELETE ON leadlex.provider_config
 CREATE FUNCTION leadlex.row_may_be_updated(place bigint) RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000
 AS 'MODULE_PATHNAME', 'row_may_be_updated_wrapper';
-COMMENT ON FUNCTION leadlex.row_may_be_updated(bigint) IS 'Of no use by itself: part of the statement by which a call finds out, before anybody is asked, whether row-level security lets it update a contact. Always false.';
+COMMENT ON FUNCTION leadlex.row_may_be_updated(bigint) IS 'Of no use by itself: part of the statement by which a call finds out, before a provider is asked, whether row-level security lets it update a contact. Always false.';
 REVOKE ALL ON FUNCTION leadlex.row_may_be_updated(bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.row_may_be_updated(bigint) TO PUBLIC;
 

@@ -22,7 +22,7 @@ BEGIN
            'SELECT leadlex.resume_queue();'
     FROM leadlex.queue_pause AS p
     UNION ALL
-    SELECT 'warning', 'database', 'this database is a copy, or was restored: queue, triggers and the books are at rest',
+    SELECT 'warning', 'database', 'this database is a copy, or was restored: queue, triggers and ledger are at rest',
            'If it is to work and spend: SELECT leadlex.resume_queue();'
     WHERE leadlex.queue_paused() OPERATOR(pg_catalog.=) 'clone'
     UNION ALL

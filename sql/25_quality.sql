@@ -21,7 +21,7 @@ CREATE FUNCTION leadlex.missing(
 ) RETURNS SETOF text
 LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000 ROWS 1000
 AS 'MODULE_PATHNAME', 'missing_wrapper';
-COMMENT ON FUNCTION leadlex.missing(regclass, text[], bigint) IS 'Keys of the rows of one''s workspace with an empty field for which it is worth to ask: a provider may be asked now (the contact is identified and not suppressed, no provider is paused, and it is not remembered that there is nothing), or has answered already and the answer is kept. fields: only these. most: no more keys. Asks nobody and writes nothing. Errors: LX400, LX401, LX403, 22023, 42501, 55000.';
+COMMENT ON FUNCTION leadlex.missing(regclass, text[], bigint) IS 'Keys of the rows of one''s workspace with an empty field for which it is worth to ask: a provider may be asked now (the contact is identified and not suppressed, no provider is paused, and it is not remembered that there is nothing), or has answered already and the answer is kept. fields: only these. most: no more keys. Asks no provider and writes nothing. Errors: LX400, LX401, LX403, 22023, 42501, 55000.';
 REVOKE ALL ON FUNCTION leadlex.missing(regclass, text[], bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.missing(regclass, text[], bigint) TO PUBLIC;
 
@@ -52,7 +52,7 @@ CREATE FUNCTION leadlex.due(
 ) RETURNS SETOF text
 LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000 ROWS 1000
 AS 'MODULE_PATHNAME', 'due_wrapper';
-COMMENT ON FUNCTION leadlex.due(regclass, interval, text[]) IS 'Keys of the rows of one''s workspace that hold a value which an enrichment wrote, and which no provider was asked about within older_than; the oldest first. What somebody has changed since does not count. fields: only these. Errors: LX400, LX401, LX403, 22023, 42501, 55000.';
+COMMENT ON FUNCTION leadlex.due(regclass, interval, text[]) IS 'Keys of the rows of one''s workspace that hold a value which an enrichment wrote, and which no provider was asked about within older_than; the oldest first. What was changed since does not count. fields: only these. Errors: LX400, LX401, LX403, 22023, 42501, 55000.';
 REVOKE ALL ON FUNCTION leadlex.due(regclass, interval, text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.due(regclass, interval, text[]) TO PUBLIC;
 

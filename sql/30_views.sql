@@ -127,7 +127,7 @@ CREATE VIEW leadlex.presets AS
 COMMENT ON VIEW leadlex.presets IS 'Provider descriptions that come with the extension, for the preset argument of leadlex.add_provider.';
 COMMENT ON COLUMN leadlex.presets.name IS 'name of the preset';
 COMMENT ON COLUMN leadlex.presets.vendor IS 'whose service it is for';
-COMMENT ON COLUMN leadlex.presets.fields IS 'the fields that it can fill';
+COMMENT ON COLUMN leadlex.presets.fields IS 'the fields that it is asked for: those of which one has to be wanted';
 COMMENT ON COLUMN leadlex.presets.identify_by IS 'what must be known of a contact: one of these sets';
 COMMENT ON COLUMN leadlex.presets.identifiers IS 'the same in words';
 COMMENT ON COLUMN leadlex.presets.score IS 'what its confidence is';
@@ -170,7 +170,7 @@ CREATE VIEW leadlex.worker_status WITH (security_barrier = true) AS
     SELECT w.process, w.pid, w.database, w.state, w.runs, w.ledger_rows_settled, w.rate_records, w.keys_purged, w.last_run, w.last_error,
            w.receipts_written, w.receipts_waiting, w.receipts_dropped, w.receipts_expired, w.role, w.contacts, w.outcomes_dropped, w.questions_unshared, w.put_off
     FROM leadlex.worker_report() AS w;
-COMMENT ON VIEW leadlex.worker_status IS 'The background workers: their launcher; per database the one that keeps the books, and what it has done since the server started; per database and role the one that runs queued jobs. Administrators and pg_monitor see all of it, granted roles that of their own database and of their own jobs, without error texts.';
+COMMENT ON VIEW leadlex.worker_status IS 'The background workers: their launcher; per database the one that settles the ledger and writes answers down, and what it has done since the server started; per database and role the one that runs queued jobs. Administrators and pg_monitor see all of it, granted roles that of their own database and of their own jobs, without error texts.';
 COMMENT ON COLUMN leadlex.worker_status.process IS 'launcher, worker or job worker';
 COMMENT ON COLUMN leadlex.worker_status.pid IS 'process id, NULL while none runs';
 COMMENT ON COLUMN leadlex.worker_status.database IS 'the database that it works in';
@@ -186,7 +186,7 @@ COMMENT ON COLUMN leadlex.worker_status.receipts_expired IS 'receipts whose time
 COMMENT ON COLUMN leadlex.worker_status.role IS 'of a job worker: the role whose jobs it runs';
 COMMENT ON COLUMN leadlex.worker_status.contacts IS 'of a job worker: contacts finished, since the server started';
 COMMENT ON COLUMN leadlex.worker_status.outcomes_dropped IS 'outcomes that leadlex.last_outcome lacks, since leadlex.receipt_buffer was full';
-COMMENT ON COLUMN leadlex.worker_status.questions_unshared IS 'of the launcher: requests since the server started that nobody else could wait for, as there was no room to note the question';
+COMMENT ON COLUMN leadlex.worker_status.questions_unshared IS 'of the launcher: requests since the server started that no other session could wait for, as there was no room to note the question';
 COMMENT ON COLUMN leadlex.worker_status.put_off IS 'of what waits to be written: what is tried again later, as an open transaction holds the rows that it changes';
 COMMENT ON COLUMN leadlex.worker_status.last_run IS 'end of the last round';
 COMMENT ON COLUMN leadlex.worker_status.last_error IS 'what stopped the last round that failed';

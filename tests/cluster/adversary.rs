@@ -116,7 +116,7 @@ fn a_trigger_cannot_use_the_key_of_the_call_that_fired_it() {
     let sql = "SELECT enrich_contact($1, idempotency_key => $2)";
     let failure = fails(caller.query(sql, &[&contact(1), &contact(9)]));
     assert_eq!(failure.sqlstate, "27000");
-    assert_eq!((world.provider.count(), world.books().charges), (1, 0));
+    assert_eq!((world.provider.count(), world.ledger().charges), (1, 0));
 }
 
 #[test]

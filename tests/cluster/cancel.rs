@@ -63,8 +63,8 @@ impl Hung {
 
 /// Nothing has been used up by the call that hung, and the next one works in the same session.
 fn check_nothing_lost(world: &World, client: &mut Client) {
-    let books = world.books();
-    assert_eq!((books.credits, books.charges), (Some(3), 0), "{books:?}");
+    let ledger = world.ledger();
+    assert_eq!((ledger.credits, ledger.charges), (Some(3), 0), "{ledger:?}");
     assert_eq!(world.phone(1), None);
     assert_eq!(enrich(client, 2).unwrap()["credits_remaining"], 2);
     world.check_all_credits_can_be_spent();
@@ -90,7 +90,7 @@ fn statement_timeout_ends_the_wait_for_a_provider_in_time() {
     }
     assert!(closest < Duration::from_millis(50), "at best {closest:?} late");
     assert_eq!(enrich(&mut caller, 2).unwrap()["credits_remaining"], 1);
-    assert_eq!(world.books().charges, 2);
+    assert_eq!(world.ledger().charges, 2);
     world.check_all_credits_can_be_spent();
 }
 
@@ -129,8 +129,8 @@ fn a_cancelled_call_inside_a_savepoint_leaves_the_transaction() {
     inner.rollback().unwrap();
     enrich(&mut outer, 3).unwrap();
     outer.commit().unwrap();
-    let books = world.books();
-    assert_eq!((books.credits, books.charges), (Some(1), 2));
+    let ledger = world.ledger();
+    assert_eq!((ledger.credits, ledger.charges), (Some(1), 2));
     world.check_all_credits_can_be_spent();
 }
 
@@ -159,7 +159,7 @@ fn fast_shutdown_does_not_wait_for_providers() {
     }
 }
 
-/// With a rate limit there is a background worker to be ended as well, in the middle of its books.
+/// With a rate limit there is a background worker to be ended as well, in the middle of its tables.
 fn fast_shutdown_under(plan: &str) {
     let world = hanging();
     world.run(&format!("UPDATE leadlex.workspace SET plan = '{plan}'"));

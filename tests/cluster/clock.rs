@@ -3,8 +3,8 @@
 use crate::support::Stop;
 use crate::world::{Beginning, World, enrich, number, sqlstate};
 
-/// The books of a workspace that used up all of its limits while the clock was `ahead` of the truth.
-fn with_books_ahead(ahead: &str) -> World {
+/// The tables of a workspace that used up all of its limits while the clock was `ahead` of the truth.
+fn with_ledger_ahead(ahead: &str) -> World {
     let world = World::with(&Beginning { credits: None, plan: "starter", ..Beginning::default() });
     world.cluster.restart(Stop::Fast);
     world.run(&format!(
@@ -17,9 +17,9 @@ fn with_books_ahead(ahead: &str) -> World {
 }
 
 #[test]
-fn books_of_a_clock_that_was_ahead_lock_a_workspace_for_a_minute_at_most() {
+fn ledger_of_a_clock_that_was_ahead_lock_a_workspace_for_a_minute_at_most() {
     for ahead in ["1 hour", "100 years"] {
-        let world = with_books_ahead(ahead);
+        let world = with_ledger_ahead(ahead);
         let mut caller = world.caller();
         let wait = "SELECT extract(epoch FROM reset - clock_timestamp())::int8 FROM leadlex.rate_limit() WHERE \"window\" = 'minute'";
         let seconds = number(&mut caller, wait);

@@ -33,7 +33,7 @@ fn two_calls_for_one_contact_ask_and_charge_once() {
     assert_eq!(world.provider.count(), 1);
     assert_eq!(results.iter().filter(|r| r["fields_updated"] == json!([])).count(), 7);
     assert!(results.iter().all(|r| r["contact"]["phone"] == PHONE), "all see the filled fields");
-    assert_eq!(world.books().charges, 1);
+    assert_eq!(world.ledger().charges, 1);
     world.check_credits_add_up();
 }
 
@@ -59,7 +59,7 @@ fn a_second_call_waits_for_the_first_ones_transaction() {
         assert_eq!(result["fields_updated"].as_array().unwrap().len(), updated, "{end}");
         assert_eq!(world.provider.count(), 1, "{end}: what was paid for before a rollback is used");
     }
-    assert_eq!(world.books().charges, 2);
+    assert_eq!(world.ledger().charges, 2);
     world.check_credits_add_up();
 }
 
@@ -74,7 +74,7 @@ fn a_rolled_back_savepoint_lets_the_contact_go() {
     second.batch_execute("SET lock_timeout = '2s'; SET statement_timeout = '5s'").unwrap();
     assert_eq!(enrich(&mut second, 1).unwrap()["contact"]["phone"], PHONE);
     first.batch_execute("COMMIT").unwrap();
-    assert_eq!(world.books().charges, 1);
+    assert_eq!(world.ledger().charges, 1);
     world.check_credits_add_up();
 }
 
@@ -124,7 +124,7 @@ fn two_transactions_that_cross_over_two_contacts_are_a_deadlock_that_is_found() 
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     assert_eq!(states.iter().filter(|s| *s == "40P01").count(), 1, "{states:?}");
     assert_eq!(states.iter().filter(|s| *s == "00000").count(), 1, "{states:?}");
-    assert_eq!(world.books().charges, 2);
+    assert_eq!(world.ledger().charges, 2);
     world.check_credits_add_up();
 }
 
@@ -199,9 +199,9 @@ fn what_was_answered_about_another_person_is_not_written() {
             fails(call.join().unwrap())
         });
         assert_eq!(refused.sqlstate, "40001");
-        assert!(refused.message.ends_with("became somebody else while providers were asked about it"));
+        assert!(refused.message.ends_with("became another person while providers were asked about it"));
     }
-    assert_eq!((world.phone(1), world.phone(2), world.books().charges), (None, None, 0));
+    assert_eq!((world.phone(1), world.phone(2), world.ledger().charges), (None, None, 0));
     // The next call asks about who it is now.
     world.provider.forget();
     assert_eq!(enrich(&mut caller, 1).unwrap()["contact"]["phone"], PHONE);
@@ -280,7 +280,7 @@ fn all_fields_filled_by_a_person_meanwhile_cost_nothing() {
     });
     assert_eq!((&result["fields_updated"], &result["credits_remaining"]), (&json!([]), &json!(10)));
     assert_eq!(result["contact"]["phone"], "+12025550104");
-    assert_eq!(world.books().charges, 0);
+    assert_eq!(world.ledger().charges, 0);
     world.check_credits_add_up();
 }
 
@@ -316,8 +316,8 @@ fn a_contact_deleted_meanwhile_is_not_found_and_not_charged() {
         fails(call.join().unwrap())
     });
     assert_eq!(failure.sqlstate, "LX404", "{failure:?}");
-    let books = world.books();
-    assert_eq!((books.credits, books.charges), (Some(10), 0));
+    let ledger = world.ledger();
+    assert_eq!((ledger.credits, ledger.charges), (Some(10), 0));
     enrich(&mut caller, 2).unwrap();
     world.check_credits_add_up();
 }
@@ -434,7 +434,7 @@ fn a_revert_puts_back_what_nobody_has_changed_since() {
         (row.get::<_, Option<String>>(0).as_deref(), row.get::<_, Option<String>>(1)),
         (Some("+12025550142"), None)
     );
-    assert_eq!(world.books().credits, Some(4), "the credit stays spent");
+    assert_eq!(world.ledger().credits, Some(4), "the credit stays spent");
 }
 
 /// A backend that waits for a provider holds no lock that an ALTER TABLE of another table or a VACUUM would meet.
@@ -451,5 +451,5 @@ fn waiting_for_a_provider_holds_no_row_lock() {
         other.query_one(sql, &[&contact(1)]).expect("nobody holds the row");
         call.join().unwrap().unwrap();
     });
-    eventually("the books are in order", Duration::from_secs(1), || world.books().charges == 1);
+    eventually("the ledger is in order", Duration::from_secs(1), || world.ledger().charges == 1);
 }

@@ -21,7 +21,7 @@ fn metered(credits: i64, contacts: i32) -> World {
 
 /// `real` calls were admitted before the crash; none may be forgotten.
 fn check_rate_use(world: &World, real: i64) {
-    let used = world.books().rate_used;
+    let used = world.ledger().rate_used;
     for used in &used {
         assert!(*used >= real, "{used} counted of {real}");
         assert!(*used <= real + OVER_COUNT, "{used} counted of {real}");
@@ -77,8 +77,8 @@ fn kill_9_in_the_middle_of_a_call_gives_everything_back() {
     assert!(world.cluster.log().contains("was terminated by signal 9"));
 
     check_rate_use(&world, 4);
-    let books = world.books();
-    assert_eq!((books.credits, books.charges), (Some(3), 2), "{books:?}");
+    let ledger = world.ledger();
+    assert_eq!((ledger.credits, ledger.charges), (Some(3), 2), "{ledger:?}");
     check_contacts(&world);
     world.check_credits_add_up();
 
@@ -88,7 +88,7 @@ fn kill_9_in_the_middle_of_a_call_gives_everything_back() {
     for n in [3, 4, 5] {
         enrich(&mut caller, n).unwrap();
     }
-    assert_eq!(world.books().credits, Some(0));
+    assert_eq!(world.ledger().credits, Some(0));
     check_contacts(&world);
     world.check_credits_add_up();
 }
@@ -128,15 +128,15 @@ fn crash_under_load(world: &World, crash: impl FnOnce()) -> i32 {
 }
 
 fn check_after_load(world: &World, granted: i64, committed: i32) {
-    let books = world.books();
+    let ledger = world.ledger();
     // A commit whose answer was lost may have happened: one per session.
     let told = i64::from(committed);
     assert!(
-        (told..=told + 6).contains(&books.charges),
+        (told..=told + 6).contains(&ledger.charges),
         "{} charges, {told} commits confirmed",
-        books.charges
+        ledger.charges
     );
-    assert_eq!(books.credits, Some(granted - books.charges));
+    assert_eq!(ledger.credits, Some(granted - ledger.charges));
     check_contacts(world);
     world.check_credits_add_up();
 }
@@ -172,14 +172,14 @@ fn rate_use_is_never_forgotten_by_a_crash_and_not_inflated_either() {
             enrich(&mut caller, round * 10 + n).unwrap();
         }
         real += 10;
-        // As soon as the last call is over, or once the worker had time to close its books.
+        // As soon as the last call is over, or once the worker had time to close its tables.
         if round == 2 {
             thread::sleep(Duration::from_millis(1_500));
         }
         world.cluster.stop(Stop::Immediate);
         world.cluster.start_again();
         over += OVER_COUNT;
-        for used in world.books().rate_used {
+        for used in world.ledger().rate_used {
             assert!(used >= real, "after crash {round}: {used} counted of {real}");
             assert!(used <= real + over, "after crash {round}: {used} counted of {real}");
         }
@@ -191,18 +191,18 @@ fn a_clean_restart_keeps_rate_use_exactly() {
     let world = metered(100, 50);
     let mut caller = world.caller();
     for (calls, how) in [(7, Stop::Fast), (3, Stop::Smart), (1, Stop::Fast), (0, Stop::Fast)] {
-        let before = world.books();
+        let before = world.ledger();
         for n in 1..=calls {
             enrich(&mut caller, n + before.charges as i32).unwrap();
         }
-        let expected = world.books();
+        let expected = world.ledger();
         assert_eq!(expected.rate_used[1], before.rate_used[1] + i64::from(calls));
         drop(caller);
         world.cluster.restart(how);
-        assert_eq!(world.books(), expected, "after {how:?}");
+        assert_eq!(world.ledger(), expected, "after {how:?}");
         caller = world.caller();
     }
-    assert_eq!(world.books().rate_used, [11, 11]);
+    assert_eq!(world.ledger().rate_used, [11, 11]);
 }
 
 #[test]
@@ -239,8 +239,8 @@ fn a_killed_postmaster_leaves_no_backend_behind_in_a_call() {
         eventually("the server starts again", Duration::from_secs(10), || world.cluster.try_start().is_ok());
     });
     check_rate_use(&world, 2);
-    let books = world.books();
-    assert_eq!((books.credits, books.charges), (Some(5), 0));
+    let ledger = world.ledger();
+    assert_eq!((ledger.credits, ledger.charges), (Some(5), 0));
     world.provider.on(PATH, |_| Behaviour::json(200, person()));
     enrich(&mut world.caller(), 1).unwrap();
     world.check_all_credits_can_be_spent();
@@ -303,7 +303,7 @@ fn the_background_worker_comes_back_and_settles() {
 }
 
 #[test]
-fn books_of_many_databases_survive_a_crash() {
+fn ledger_of_many_databases_survive_a_crash() {
     let world = metered(5, 10);
     let mut others = Vec::new();
     for n in 1..=3 {

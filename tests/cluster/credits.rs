@@ -70,8 +70,8 @@ fn exactly_forty_succeed(level: IsolationLevel) {
     assert_eq!(succeeded, 40);
     assert_eq!(errors.len(), 60);
     assert!(errors.iter().all(|e| e == "LX402"), "{errors:?}");
-    let books = world.books();
-    assert_eq!((books.credits, books.charges, books.ledger_sum), (Some(0), 40, 0));
+    let ledger = world.ledger();
+    assert_eq!((ledger.credits, ledger.charges, ledger.ledger_sum), (Some(0), 40, 0));
     assert_eq!(world.number("SELECT count(*) FROM crm WHERE phone IS NOT NULL"), 40);
     world.check_credits_add_up();
     assert_eq!(world.number("SELECT count(*) FROM leadlex.credit_settled WHERE amount = -1"), 40);
@@ -102,7 +102,7 @@ fn rolled_back_work_costs_nothing() {
     assert_eq!(credits(&mut transaction), Some(4));
     assert_eq!(credits(&mut world.caller()), Some(5), "not committed: others see the old balance");
     transaction.rollback().unwrap();
-    assert_eq!(world.books().credits, Some(5));
+    assert_eq!(world.ledger().credits, Some(5));
 
     let mut transaction = caller.transaction().unwrap();
     enrich(&mut transaction, 1).unwrap();
@@ -114,8 +114,8 @@ fn rolled_back_work_costs_nothing() {
     assert_eq!(enrich(&mut released, 3).unwrap()["credits_remaining"], 3);
     released.commit().unwrap();
     transaction.commit().unwrap();
-    let books = world.books();
-    assert_eq!((books.credits, books.charges), (Some(3), 2));
+    let ledger = world.ledger();
+    assert_eq!((ledger.credits, ledger.charges), (Some(3), 2));
     assert_eq!((world.phone(1).is_some(), world.phone(2), world.phone(3).is_some()), (true, None, true));
     world.check_all_credits_can_be_spent();
 }
@@ -136,8 +136,8 @@ fn a_released_savepoint_is_rolled_back_with_its_parents() {
     enrich(&mut caller, 3).unwrap();
     caller.batch_execute("RELEASE a").unwrap();
     caller.batch_execute("COMMIT").unwrap();
-    let books = world.books();
-    assert_eq!((books.credits, books.charges), (Some(4), 1));
+    let ledger = world.ledger();
+    assert_eq!((ledger.credits, ledger.charges), (Some(4), 1));
     world.check_all_credits_can_be_spent();
 }
 
@@ -164,8 +164,8 @@ fn a_plpgsql_exception_block_gives_the_credit_back() {
     let said: String = transaction.query_one("SELECT attempt($1)", &[&contact(1)]).unwrap().get(0);
     assert_eq!(said, "no credit");
     transaction.commit().unwrap();
-    let books = world.books();
-    assert_eq!((books.credits, books.charges), (Some(0), 2));
+    let ledger = world.ledger();
+    assert_eq!((ledger.credits, ledger.charges), (Some(0), 2));
     assert_eq!(world.phone(1), None);
     world.check_credits_add_up();
 }
@@ -185,8 +185,8 @@ fn an_error_later_in_the_transaction_gives_the_credit_back() {
     let backend = pid(&mut lost);
     drop(lost);
     world.wait_until_gone(backend);
-    let books = world.books();
-    assert_eq!((books.credits, books.charges), (Some(2), 0));
+    let ledger = world.ledger();
+    assert_eq!((ledger.credits, ledger.charges), (Some(2), 0));
     enrich(&mut caller, 1).unwrap();
     enrich(&mut caller, 2).unwrap();
     world.check_all_credits_can_be_spent();
@@ -214,15 +214,15 @@ fn what_is_granted_in_a_transaction_can_be_spent_in_it_and_is_rolled_back_with_i
     assert_eq!(enrich(&mut transaction, 2).unwrap()["credits_remaining"], 0);
     assert_eq!(try_enrich(&mut transaction, 3)["error"]["code"], "insufficient_credits");
     transaction.rollback().unwrap();
-    let books = world.books();
-    assert_eq!((books.credits, books.charges, books.ledger_sum), (Some(0), 0, 0));
+    let ledger = world.ledger();
+    assert_eq!((ledger.credits, ledger.charges, ledger.ledger_sum), (Some(0), 0, 0));
 
     let mut transaction = owner.transaction().unwrap();
     grant(&mut transaction, 2);
     enrich(&mut transaction, 1).unwrap();
     transaction.commit().unwrap();
-    let books = world.books();
-    assert_eq!((books.credits, books.charges), (Some(1), 1));
+    let ledger = world.ledger();
+    assert_eq!((ledger.credits, ledger.charges), (Some(1), 1));
     assert_eq!(enrich(&mut world.caller(), 2).unwrap()["credits_remaining"], 0);
     world.check_all_credits_can_be_spent();
 }
@@ -253,7 +253,7 @@ fn a_negative_grant_never_takes_more_than_there_is() {
         Ok(balance) => assert_eq!(balance, 0),
         Err(error) => assert_eq!(Failure::of(&error).sqlstate, "22023", "{error:?}"),
     }
-    let balance = world.books().credits.unwrap();
+    let balance = world.ledger().credits.unwrap();
     assert!((0..=3).contains(&balance));
     take(&mut owner, 3 - balance).map_or_else(|e| assert_eq!(balance, 3, "{e:?}"), drop);
 
@@ -264,7 +264,7 @@ fn a_negative_grant_never_takes_more_than_there_is() {
     owner.batch_execute("SET leadlex.credit_wait = '100ms'").unwrap();
     let _ = take(&mut owner, -3);
     transaction.commit().unwrap();
-    assert_eq!(world.books().charges, 1);
+    assert_eq!(world.ledger().charges, 1);
     world.check_all_credits_can_be_spent();
 }
 
@@ -389,7 +389,7 @@ fn a_grant_wakes_those_who_wait_for_a_credit() {
     });
     assert_eq!(result.unwrap()["credits_remaining"], 5, "of six, one is spent; the holder has not committed");
     transaction.commit().unwrap();
-    assert_eq!(world.books().credits, Some(4));
+    assert_eq!(world.ledger().credits, Some(4));
     world.check_all_credits_can_be_spent();
 }
 
@@ -419,8 +419,8 @@ fn a_call_that_changes_nothing_costs_nothing() {
     let same: Value = caller.query_one(sql, &[&contact(1)]).unwrap().get(0);
     assert_eq!(world.provider.count(), asked, "the answer is known");
     assert_eq!((&same["fields_updated"], &same["credits_remaining"]), (&serde_json::json!([]), &1.into()));
-    let books = world.books();
-    assert_eq!((books.credits, books.charges), (Some(1), 1));
+    let ledger = world.ledger();
+    assert_eq!((ledger.credits, ledger.charges), (Some(1), 1));
     world.check_all_credits_can_be_spent();
 }
 
@@ -433,8 +433,8 @@ fn one_statement_over_many_contacts_charges_each_once() {
     let enriched = results.iter().filter(|r| r["error"].is_null()).count();
     let refused = results.iter().filter(|r| r["error"]["code"] == "insufficient_credits").count();
     assert_eq!((enriched, refused), (5, 5));
-    let books = world.books();
-    assert_eq!((books.credits, books.charges), (Some(0), 5));
+    let ledger = world.ledger();
+    assert_eq!((ledger.credits, ledger.charges), (Some(0), 5));
     world.check_credits_add_up();
 }
 
@@ -484,7 +484,7 @@ fn settling_while_calls_are_made_loses_nothing() {
             });
         }
     });
-    let books = world.books();
-    assert_eq!((books.credits, books.charges), (Some(400 - 160), 160));
+    let ledger = world.ledger();
+    assert_eq!((ledger.credits, ledger.charges), (Some(400 - 160), 160));
     world.check_credits_add_up();
 }

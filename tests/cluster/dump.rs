@@ -245,11 +245,11 @@ pub fn check_use(used: &Used, cluster: &Cluster, has_secret: bool) {
     let result = enrich(&mut caller, 1).unwrap();
     assert_eq!(result["fields_updated"], serde_json::json!(["phone"]));
     assert_eq!(used.world.provider.count(), asked + 1, "its receipt answered");
-    check_books(cluster);
+    check_ledger(cluster);
 }
 
 /// Whatever the worker has folded: a balance is the sum of its ledger, before and after.
-fn check_books(cluster: &Cluster) {
+fn check_ledger(cluster: &Cluster) {
     let mut owner = cluster.connect("app");
     let mut caller = cluster.connect_as("app", "caller");
     let ledger = "SELECT sum(amount)::int8 FROM leadlex.credit_ledger WHERE workspace_id = (SELECT id FROM leadlex.workspace WHERE name = 'acme')";

@@ -153,7 +153,7 @@ fn nothing_grows_over_many_calls_of_which_half_fail() {
     let enriched = i64::from(SESSIONS) * rounds * ENRICHED_IN_ROUND;
     let charged = "SELECT count(*) FROM leadlex.credit_ledger WHERE amount = -1";
     assert_eq!(number(&mut world.owner(), charged), enriched);
-    assert_eq!(world.books().credits, Some(granted - enriched), "no credit is left reserved");
+    assert_eq!(world.ledger().credits, Some(granted - enriched), "no credit is left reserved");
     // One that is reset on a used connection is sent once more. That there was no match, of seven ways to fail, is
     // remembered after the first time.
     assert!(quick.requests() >= 13 * enriched as u64 / 7, "{}", quick.requests());

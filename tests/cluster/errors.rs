@@ -75,13 +75,13 @@ fn check_failure(failure: &Failure, row: &Row) {
 /// Runs the call, raised and in its try_ form; checks that both tell the same, and that both leave contacts, credits,
 /// ledger and history alone, and use no more of rate and provider than they may.
 fn refused(world: &World, client: &mut Client, call: &str, row: &Row, uses: Uses) -> Failure {
-    let mut expected = world.books();
+    let mut expected = world.ledger();
     let requests = world.provider.count();
 
     let failure = fails(client.query_one(&format!("SELECT {call}"), &[]));
     check_failure(&failure, row);
     expected.rate_used.iter_mut().for_each(|used| *used += uses.rate);
-    assert_eq!(world.books(), expected, "{call} changed something");
+    assert_eq!(world.ledger(), expected, "{call} changed something");
     assert_eq!(world.provider.count(), requests + uses.requests, "{call} asked the provider");
 
     // What one call has learnt of a provider is not to spare the next one its question.
@@ -102,7 +102,7 @@ fn refused(world: &World, client: &mut Client, call: &str, row: &Row, uses: Uses
         assert!(!error[key].is_null(), "{key} is missing from the try_ form of {call}");
     }
     expected.rate_used.iter_mut().for_each(|used| *used += uses.rate);
-    assert_eq!(world.books(), expected, "try_{call} changed something");
+    assert_eq!(world.ledger(), expected, "try_{call} changed something");
     assert_eq!(world.provider.count(), requests + 2 * uses.requests, "try_{call} asked the provider");
     failure
 }
@@ -167,15 +167,15 @@ fn lx401_whoever_has_no_identity_gets_nothing() {
     }
 
     world.run("SELECT leadlex.grant_access('caller', leadlex.create_workspace('other'))");
-    let several = refused_without_books(&world, &call(1), &INVALID_KEY);
+    let several = refused_without_ledger(&world, &call(1), &INVALID_KEY);
     assert!(several.everything().contains("leadlex.workspace"), "{several:?}");
     let mut caller = world.caller();
     caller.batch_execute("SET leadlex.workspace = 'acme'").unwrap();
     enrich(&mut caller, 1).unwrap();
 }
 
-/// Where the caller itself cannot ask for its books.
-fn refused_without_books(world: &World, call: &str, row: &Row) -> Failure {
+/// Where the caller itself cannot ask for its tables.
+fn refused_without_ledger(world: &World, call: &str, row: &Row) -> Failure {
     let requests = world.provider.count();
     let failure = fails(world.caller().query_one(&format!("SELECT {call}"), &[]));
     check_failure(&failure, row);
@@ -428,5 +428,22 @@ fn hints_are_statements_to_type_with_one_workspace_and_with_several() {
             nothing.contains("leadlex.recheck_after") && nothing.contains("overwrite => true"),
             "{nothing}"
         );
+    }
+}
+
+#[test]
+fn a_table_that_is_gone_is_named_by_its_oid() {
+    let world = World::new();
+    world.run("CREATE TABLE gone (id uuid PRIMARY KEY)");
+    let oid = world.number("SELECT 'gone'::regclass::oid::int8");
+    world.run("DROP TABLE gone");
+    for call in [
+        "enrich_row({oid}::regclass, '1')",
+        "leadlex.enqueue_rows({oid}::regclass, '{1}')",
+        "leadlex.estimate({oid}::regclass, '{1}')",
+    ] {
+        let call = format!("SELECT {}", call.replace("{oid}", &format!("{oid}::oid")));
+        let refused = fails(world.caller().query(&call, &[]));
+        assert_eq!(refused.sqlstate, "42P01", "{call}: {}", refused.message);
     }
 }

@@ -280,7 +280,7 @@ fn it_writes_claims_uses_and_locks_nothing() {
     });
     let receipts = "SELECT sum(hashtext(r::text))::int8 FROM leadlex.receipt AS r";
     let stats = "SELECT sum(calls + skipped + failures)::int8 FROM leadlex.provider_stats";
-    let before = (world.books(), world.number(receipts), world.number(stats));
+    let before = (world.ledger(), world.number(receipts), world.number(stats));
     // Everybody else's locks are no matter.
     let mut holder = world.owner();
     let mut locked = holder.transaction().unwrap();
@@ -294,7 +294,7 @@ fn it_writes_claims_uses_and_locks_nothing() {
     assert_eq!(locks, 0, "no claim, no row lock, no transaction id");
     transaction.commit().unwrap();
     locked.rollback().unwrap();
-    assert_eq!((world.books(), world.number(receipts), world.number(stats)), before);
+    assert_eq!((world.ledger(), world.number(receipts), world.number(stats)), before);
     assert_eq!(world.provider.count(), 0);
     let standby = world.cluster.standby(&[]);
     eventually("the standby has caught up", std::time::Duration::from_secs(20), || {

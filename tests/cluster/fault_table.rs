@@ -252,7 +252,7 @@ fn every_fault_is_named_free_and_in_time_and_the_next_call_works() {
     let mut caller = world.caller();
     let backend = pid(&mut caller);
     for (done, Fault { what, reason: expected, behaviour }) in faults.into_iter().enumerate() {
-        let mut before = world.books();
+        let mut before = world.ledger();
         world.provider.forget();
         // On a used connection the first few would be taken for its end, and the request sent once more.
         world.provider.close_connections();
@@ -267,7 +267,7 @@ fn every_fault_is_named_free_and_in_time_and_the_next_call_works() {
         // With room for a busy machine.
         assert!(took < Duration::from_millis(timeout_ms + 2_000), "{what}: {took:?}");
         assert_eq!(world.provider.count(), 1, "{what}: one request, and no other path");
-        assert_eq!(world.books(), before, "{what} changed something");
+        assert_eq!(world.ledger(), before, "{what} changed something");
 
         let n = done as i32 + 2;
         let phone = format!("+1555{n:07}");
@@ -279,7 +279,7 @@ fn every_fault_is_named_free_and_in_time_and_the_next_call_works() {
         assert_eq!(pid(&mut caller), backend, "{what}");
         before.credits = before.credits.map(|credits| credits - 1);
         assert_eq!(
-            (world.books().credits, world.books().charges),
+            (world.ledger().credits, world.ledger().charges),
             (before.credits, before.charges + 1),
             "{what}"
         );
@@ -385,5 +385,5 @@ fn retry_after_is_passed_on_in_seconds_and_as_a_date() {
     let seconds = retry_after(date).as_u64().unwrap();
     assert!((540..=600).contains(&seconds), "{seconds}");
     assert_eq!(retry_after("soon".to_owned()), Value::Null);
-    assert_eq!(world.books().credits, Some(10));
+    assert_eq!(world.ledger().credits, Some(10));
 }

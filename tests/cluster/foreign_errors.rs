@@ -27,11 +27,11 @@ fn a_malformed_uuid_is_postgres_own_error() {
 fn without_provider_or_binding_the_hint_is_the_statement_to_run() {
     let world = starter();
     world.run("SELECT leadlex.drop_provider('main')");
-    let before = world.books();
+    let before = world.ledger();
     let none = fails(enrich(&mut world.caller(), 1));
     assert_eq!(none.sqlstate, "55000");
     assert!(none.hint.as_ref().unwrap().contains("SELECT leadlex.add_provider("), "{none:?}");
-    assert_eq!(world.books(), before, "nothing is used where nothing is set up");
+    assert_eq!(world.ledger(), before, "nothing is used where nothing is set up");
 
     world.add_provider("main", &world.provider.config(PATH));
     world.run("SELECT leadlex.enable_provider('main', false)");
@@ -109,7 +109,7 @@ fn errors_of_the_users_own_table_arrive_unchanged() {
         contact(1),
         contact(2)
     ));
-    let mut before = world.books();
+    let mut before = world.ledger();
     for enrich in ["enrich_contact", "try_enrich_contact"] {
         let mut caller = world.caller();
         let mut fail = |n| fails(caller.query_one(&format!("SELECT {enrich}($1)"), &[&contact(n)]));
@@ -131,7 +131,7 @@ fn errors_of_the_users_own_table_arrive_unchanged() {
         assert_eq!(deferred.sqlstate, "23503", "{deferred:?}");
         assert_eq!(deferred.table.as_deref(), Some("crm"));
         before.rate_used.iter_mut().for_each(|used| *used += 3);
-        assert_eq!(world.books(), before, "nothing but the rate was used");
+        assert_eq!(world.ledger(), before, "nothing but the rate was used");
     }
     world.run("INSERT INTO phone_book VALUES ('+15550100100')");
     assert_eq!(enrich(&mut world.caller(), 3).unwrap()["credits_remaining"], 4);
@@ -142,10 +142,10 @@ fn errors_of_the_users_own_table_arrive_unchanged() {
 fn missing_privileges_on_the_contact_table_are_noticed_before_the_provider_is_asked() {
     let world = starter();
     world.run("REVOKE UPDATE ON crm FROM caller; GRANT UPDATE (phone) ON crm TO caller");
-    let before = world.books();
+    let before = world.ledger();
     let failure = fails(enrich(&mut world.caller(), 1));
     assert_eq!(failure.sqlstate, "42501", "{failure:?}");
-    assert_eq!((world.books(), world.provider.count()), (before, 0));
+    assert_eq!((world.ledger(), world.provider.count()), (before, 0));
     let sql = "SELECT enrich_contact($1, ARRAY['phone'])";
     let result: Value = world.caller().query_one(sql, &[&contact(1)]).unwrap().get(0);
     assert_eq!(result["fields_updated"], json!(["phone"]));
@@ -171,5 +171,5 @@ fn after_any_error_the_same_session_makes_the_next_call() {
     enrich(&mut savepoints, 1).unwrap();
     savepoints.commit().unwrap();
     assert_eq!(pid(&mut caller), session);
-    assert_eq!(world.books().credits, Some(9));
+    assert_eq!(world.ledger().credits, Some(9));
 }

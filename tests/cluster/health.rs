@@ -66,7 +66,7 @@ fn the_breaker_opens_for_all_sessions_after_failures_in_a_row_and_closes_after_a
     enrich(&mut world.caller(), 7).unwrap();
     let closed = stats(&mut world.owner(), "main");
     assert_eq!((&closed["state"], &closed["failures_in_a_row"]), (&json!("ok"), &json!(0)));
-    assert_eq!(world.books().charges, 2);
+    assert_eq!(world.ledger().charges, 2);
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn tallies_survive_a_restart_and_count_each_request_once() {
     world.provider.on(PATH, |_| Behaviour::json(200, person()));
     enrich(&mut world.caller(), 6).unwrap();
     assert_eq!(seen(&world)[0], json!(6));
-    // Once it is in the books, a crash takes nothing away either.
+    // Once it is in the tables, a crash takes nothing away either.
     eventually("the worker records it", Duration::from_secs(20), || {
         world.number("SELECT coalesce(sum(number), 0)::int8 FROM leadlex.provider_tally WHERE what = 'calls'")
             == 6

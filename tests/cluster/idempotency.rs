@@ -30,7 +30,7 @@ fn a_replay_is_the_stored_result_and_costs_nothing() {
     // The contact has changed since, and the provider would say something else.
     world.run("UPDATE crm SET phone = NULL");
     phone_is(&world, "+12025550199");
-    let before = world.books();
+    let before = world.ledger();
     for client in [&mut caller, &mut world.caller()] {
         let replay = enrich_with_key(client, 1, key).unwrap();
         assert_eq!(replay["replayed"], true);
@@ -42,7 +42,7 @@ fn a_replay_is_the_stored_result_and_costs_nothing() {
     let all = "SELECT enrich_contact($1, ARRAY['seniority', 'location', 'phone', 'linkedin_url', 'company_name', 'job_title'], NULL, $2)";
     let replay: Value = caller.query_one(all, &[&contact(1), &key]).unwrap().get(0);
     assert_eq!(replay["replayed"], true);
-    assert_eq!(world.books(), before);
+    assert_eq!(world.ledger(), before);
     assert_eq!(world.provider.count(), 1);
 }
 
@@ -56,7 +56,7 @@ fn without_a_key_every_call_is_one_of_its_own() {
         assert_eq!(result["replayed"], false);
     }
     assert_eq!(world.provider.count(), 2);
-    assert_eq!(world.books().stored_results, 0);
+    assert_eq!(world.ledger().stored_results, 0);
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn errors_are_not_stored() {
         .unwrap()
         .get(0);
     assert_eq!(tried["error"]["code"], "provider_unavailable");
-    assert_eq!(world.books().stored_results, 0);
+    assert_eq!(world.ledger().stored_results, 0);
     world.provider.on(PATH, |_| Behaviour::json(200, person()));
     let result = enrich_with_key(&mut caller, 1, key).unwrap();
     assert_eq!((&result["replayed"], &result["credits_remaining"]), (&false.into(), &9.into()));
@@ -93,7 +93,7 @@ fn a_key_expires_after_a_day() {
     assert_eq!(result["replayed"], false);
     assert_eq!(enrich_with_key(&mut caller, 2, key).unwrap()["replayed"], true);
     assert_eq!(sqlstate(&enrich_with_key(&mut caller, 1, key)), "LX422");
-    assert_eq!(world.books().charges, 2);
+    assert_eq!(world.ledger().charges, 2);
     world.check_credits_add_up();
 }
 
@@ -135,7 +135,7 @@ fn a_key_goes_with_its_transaction_and_savepoint() {
     );
     transaction.rollback().unwrap();
     assert_eq!(enrich_with_key(&mut caller, 1, key).unwrap()["replayed"], false);
-    assert_eq!(world.books().charges, 1);
+    assert_eq!(world.ledger().charges, 1);
     world.check_credits_add_up();
 }
 
@@ -162,7 +162,7 @@ fn a_duplicate_waits_and_replays_what_was_committed() {
     assert_eq!(second["replayed"], true);
     assert_eq!(kept(&second), kept(&first));
     assert_eq!(world.provider.count(), 1);
-    assert_eq!(world.books().credits, Some(9));
+    assert_eq!(world.ledger().credits, Some(9));
     world.check_credits_add_up();
 }
 
@@ -172,7 +172,7 @@ fn a_duplicate_does_the_work_when_the_first_was_rolled_back() {
     let (_, second) = duplicate_while_open(&world, "ROLLBACK", 1);
     assert_eq!((&second["replayed"], &second["credits_remaining"]), (&false.into(), &9.into()));
     assert_eq!(world.provider.count(), 1, "from the receipt of the first");
-    assert_eq!(world.books().charges, 1);
+    assert_eq!(world.ledger().charges, 1);
     world.check_credits_add_up();
 }
 
@@ -207,7 +207,7 @@ fn twenty_duplicates_at_once_are_one_request() {
     assert_eq!(results.iter().filter(|r| r["replayed"] == false).count(), 1);
     assert!(results.iter().all(|r| kept(r) == kept(&results[0])));
     assert_eq!(world.provider.count(), 1);
-    assert_eq!(world.books().charges, 1);
+    assert_eq!(world.ledger().charges, 1);
     world.check_credits_add_up();
 }
 
@@ -231,7 +231,7 @@ fn under_stricter_isolation_a_duplicate_replays_at_the_latest_when_retried() {
                 retry.commit().unwrap();
             }
         }
-        assert_eq!((world.provider.count(), world.books().charges), (1, 1));
+        assert_eq!((world.provider.count(), world.ledger().charges), (1, 1));
     }
 }
 

@@ -73,7 +73,7 @@ fn a_statement_that_inserts_contacts_enriches_them() {
     let mut caller = world.caller();
     for level in ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"] {
         let mut expected = 0;
-        let before = world.books();
+        let before = world.ledger();
         caller.batch_execute(&format!("BEGIN ISOLATION LEVEL {level}")).unwrap();
         for (sql, count) in statements() {
             assert_eq!(enriched(&mut caller, &sql), count, "{level}: {sql}");
@@ -82,7 +82,7 @@ fn a_statement_that_inserts_contacts_enriches_them() {
         caller.batch_execute("COMMIT").unwrap();
         let count = format!("SELECT count(*) FROM crm WHERE phone = '{PHONE}'");
         assert_eq!(world.number(&count), expected, "{level}");
-        assert_eq!(world.books().charges, before.charges + expected, "{level}");
+        assert_eq!(world.ledger().charges, before.charges + expected, "{level}");
         world.run("DELETE FROM crm WHERE email !~ '^person'; UPDATE crm SET phone = NULL, job_title = NULL");
     }
     world.check_credits_add_up();
@@ -92,7 +92,7 @@ fn a_statement_that_inserts_contacts_enriches_them() {
 #[test]
 fn a_statement_that_may_update_contacts_is_refused_wherever_the_call_stands() {
     let world = world();
-    let before = world.books();
+    let before = world.ledger();
     let mut caller = world.caller();
     let call = format!("SELECT enrich_contact('{}')", contact(1));
     let upsert = "INSERT INTO crm (email) VALUES ('person1@acme.example') ON CONFLICT (email) DO UPDATE SET note = 'x'";
@@ -115,7 +115,7 @@ fn a_statement_that_may_update_contacts_is_refused_wherever_the_call_stands() {
         let failure = fails(caller.query(&sql, &[]));
         assert_eq!(failure.sqlstate, "27000", "{sql}: {failure:?}");
     }
-    assert_eq!((world.books(), world.provider.count()), (before, 0));
+    assert_eq!((world.ledger(), world.provider.count()), (before, 0));
     // A MERGE that only inserts is an INSERT.
     caller.execute(&merge("DO NOTHING"), &[]).unwrap();
     assert_eq!(world.number("SELECT count(*) FROM crm WHERE note = 'main'"), 1);

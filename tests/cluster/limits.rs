@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// 24 workspaces in turn, where there is room for 16 at a time: balances and rate use survive being put away.
 #[test]
-fn more_workspaces_than_places_keep_their_books() {
+fn more_workspaces_than_places_keep_their_ledger() {
     const WORKSPACES: i64 = 24;
     let world = World::with(&Beginning { conf: &["leadlex.max_workspaces = 16"], ..Beginning::default() });
     world.run(
@@ -92,18 +92,18 @@ fn a_transaction_over_more_contacts_than_there_is_room_for_is_told_so_and_costs_
     let failure = fails(caller.query("SELECT enrich_contact(id) FROM crm", &[]));
     assert_eq!(failure.sqlstate, "53200", "{failure:?}");
     assert!(failure.hint.as_ref().unwrap().contains("leadlex.max_contacts_in_flight"), "{failure:?}");
-    let books = world.books();
-    assert_eq!((books.credits, books.charges), (Some(5_000), 0));
+    let ledger = world.ledger();
+    assert_eq!((ledger.credits, ledger.charges), (Some(5_000), 0));
     // All of it is free again.
     let sql = "SELECT enrich_contact(id) FROM (SELECT id FROM crm LIMIT 900) AS c";
     assert_eq!(caller.query(sql, &[]).unwrap().len(), 900);
-    assert_eq!(world.books().credits, Some(4_100));
+    assert_eq!(world.ledger().credits, Some(4_100));
     world.check_credits_add_up();
 }
 
-/// Old books of a dropped extension must not be taken for those of a new one.
+/// Old tables of a dropped extension must not be taken for those of a new one.
 #[test]
-fn an_extension_made_again_begins_with_empty_books() {
+fn an_extension_made_again_begins_with_empty_ledger() {
     let world = World::with(&Beginning { credits: Some(9), plan: "starter", ..Beginning::default() });
     let mut caller = world.caller();
     enrich(&mut caller, 1).unwrap();
@@ -125,7 +125,7 @@ fn an_extension_made_again_begins_with_empty_books() {
 }
 
 #[test]
-fn databases_can_be_dropped_renamed_and_copied_while_their_books_are_kept() {
+fn databases_can_be_dropped_renamed_and_copied_while_their_ledger_are_kept() {
     let world = World::with(&Beginning { plan: "org", ..Beginning::default() });
     let mut admin = world.cluster.connect("postgres");
     for round in 1..=3 {
@@ -142,5 +142,5 @@ fn databases_can_be_dropped_renamed_and_copied_while_their_books_are_kept() {
         }
         assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
     }
-    assert_eq!(world.books().charges, 3);
+    assert_eq!(world.ledger().charges, 3);
 }

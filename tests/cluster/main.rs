@@ -15,6 +15,7 @@ mod answers;
 mod batch;
 mod batch_order;
 mod batch_outcomes;
+mod beside_others;
 mod bulk;
 mod cancel;
 mod catalogs;

@@ -25,12 +25,12 @@ fn with_trigger(credits: i64, inner: &str) -> World {
 
 /// Shared memory, ledger and (after a restart, from the ledger) shared memory again tell the same.
 fn check_balance(world: &World, expected: i64, charges: i64) {
-    let books = world.books();
-    assert_eq!((books.credits, books.ledger_sum, books.charges), (Some(expected), expected, charges));
+    let ledger = world.ledger();
+    assert_eq!((ledger.credits, ledger.ledger_sum, ledger.charges), (Some(expected), expected, charges));
     world.run("DROP TRIGGER IF EXISTS colleague ON crm; DROP TRIGGER IF EXISTS decline ON crm; ALTER TABLE crm DISABLE ROW LEVEL SECURITY");
     world.check_all_credits_can_be_spent();
     world.cluster.restart(Stop::Fast);
-    assert_eq!(world.books().credits, Some(0), "after a restart");
+    assert_eq!(world.ledger().credits, Some(0), "after a restart");
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_trigger_that_enriches_the_very_contact_does_not_go_round_for_ever() {
     let mut caller = world.caller();
     caller.batch_execute("SET statement_timeout = '5s'").unwrap();
     let result = enrich(&mut caller, 1);
-    let charges = world.books().charges;
+    let charges = world.ledger().charges;
     assert!(result.is_ok() || charges == 0, "{result:?}");
     check_balance(&world, 5 - charges, charges);
 }
@@ -141,7 +141,7 @@ fn a_cursor_pays_for_what_was_fetched_and_kept() {
     caller.batch_execute("ROLLBACK TO s").unwrap();
     assert_eq!(credits(&mut caller), Some(8));
     caller.batch_execute("FETCH 1 FROM c; CLOSE c; COMMIT").unwrap();
-    let charges = world.books().charges;
+    let charges = world.ledger().charges;
     assert!((2..=3).contains(&charges), "{charges}");
     check_balance(&world, 10 - charges, charges);
 }

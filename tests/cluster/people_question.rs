@@ -66,7 +66,7 @@ pub fn in_a_set(client: &mut Client, numbers: impl IntoIterator<Item = i32>) -> 
 }
 
 fn drop_receipts(world: &World, count: i64) {
-    eventually("the receipts are in the books", Duration::from_secs(20), || {
+    eventually("the receipts are in the tables", Duration::from_secs(20), || {
         world.number("SELECT count(*) FROM leadlex.receipt") >= count
     });
     world.run("DELETE FROM leadlex.receipt");
@@ -291,7 +291,7 @@ fn many_names_with_one_address_or_number_are_many_questions() {
     assert_eq!(world.number(wrong), 0);
 }
 
-/// Sixteen bytes of SHA-256 over parts with their lengths, as hashes are in the books.
+/// Sixteen bytes of SHA-256 over parts with their lengths, as hashes are in the tables.
 pub fn hash(parts: &[&[u8]]) -> Uuid {
     let mut hash = Sha256::new();
     for part in parts {

@@ -163,7 +163,7 @@ fn call(client: &mut Client, n: usize, turn: usize) {
 }
 
 /// Each workspace paid for the calls of its own clients, and its history shows no others.
-fn check_books(world: &World) {
+fn check_ledger(world: &World) {
     let calls = CLIENTS * TURNS / WORKSPACES;
     for w in 0..WORKSPACES {
         let own = format!("(SELECT id FROM leadlex.workspace WHERE name = 'w{w}')");
@@ -204,7 +204,7 @@ fn clients_with_keys_of_their_own_share_server_connections() {
             }
         },
     );
-    check_books(&world);
+    check_ledger(&world);
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn clients_with_roles_of_their_own_share_server_connections() {
             }
         },
     );
-    check_books(&world);
+    check_ledger(&world);
 }
 
 /// A client that sets its key for the session leaves it to the next one on that server connection.

@@ -36,8 +36,8 @@ fn fails_with(world: &World, client: &mut Client, expected: &str) -> Failure {
     assert!(failure.message.contains("main"), "{failure:?}");
     assert!(!failure.everything().contains(SECRET), "{failure:?}");
     assert_eq!(pid(client), backend);
-    let books = world.books();
-    assert_eq!((books.credits, books.charges), (Some(10), 0), "{expected}");
+    let ledger = world.ledger();
+    assert_eq!((ledger.credits, ledger.charges), (Some(10), 0), "{expected}");
     failure
 }
 
@@ -90,7 +90,7 @@ fn a_providers_own_limit_is_kept_for_all_sessions() {
     let failure = fails(enrich(&mut world.caller(), 3));
     assert_eq!(reason(&failure).1, "provider_limit", "{failure:?}");
     assert_eq!(world.provider.count(), 2);
-    assert_eq!(world.books().credits, Some(8));
+    assert_eq!(world.ledger().credits, Some(8));
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn connections_are_kept_and_a_stale_one_is_replaced_without_an_error() {
         std::thread::sleep(Duration::from_millis(100));
     }
     assert_eq!(world.provider.count(), 9, "no request was sent twice");
-    assert_eq!(world.books().charges, 9);
+    assert_eq!(world.ledger().charges, 9);
 }
 
 /// A request that the provider may have seen is billed: it must not be sent again behind the caller's back.

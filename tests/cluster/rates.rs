@@ -32,7 +32,7 @@ fn remaining(client: &mut Client) -> Vec<Option<i64>> {
     shown(client).into_iter().map(|(.., remaining)| remaining).collect()
 }
 
-/// As though all use so far had been so many seconds ago: the books are changed while nobody has them in memory.
+/// As though all use so far had been so many seconds ago: the tables are changed while nobody has them in memory.
 fn age(world: &World, seconds: i64) {
     world.run(&format!(
         "UPDATE leadlex.rate_use SET newest = newest - {seconds}, day = (newest - {seconds}) / 86400, lease = 0"
@@ -79,7 +79,7 @@ fn the_minute_closes_and_opens_again() {
     let retry_after = failure.json()["retry_after"].as_i64().unwrap();
     assert!((50..=61).contains(&retry_after), "{retry_after}");
     drop(caller);
-    eventually("the worker closes the books", Duration::from_secs(10), || {
+    eventually("the worker closes the leases", Duration::from_secs(10), || {
         world.number("SELECT count(*) FROM leadlex.rate_use WHERE lease = 0 AND day_used = 3") == 1
     });
     age(&world, 40);
@@ -111,7 +111,7 @@ fn the_day_turns_at_midnight_utc() {
     let sql = "SELECT extract(epoch FROM reset)::int8 FROM leadlex.rate_limit() WHERE \"window\" = 'day'";
     assert_eq!(number(&mut caller, sql), midnight);
     drop(caller);
-    eventually("the worker closes the books", Duration::from_secs(10), || {
+    eventually("the worker closes the leases", Duration::from_secs(10), || {
         world.number("SELECT count(*) FROM leadlex.rate_use WHERE lease = 0 AND day_used = 2") == 1
     });
     age(&world, 86_400);
@@ -282,7 +282,7 @@ fn workspaces_have_limits_of_their_own() {
     assert_eq!(result["rate_limit"]["remaining"], 9);
 }
 
-/// The worker keeps the books. Where it cannot, no use may go unrecorded, and no call may hang.
+/// The worker keeps the tables. Where it cannot, no use may go unrecorded, and no call may hang.
 #[test]
 fn a_call_whose_use_cannot_be_recorded_is_not_admitted() {
     let world = limited(Some(30), None);
@@ -296,7 +296,7 @@ fn a_call_whose_use_cannot_be_recorded_is_not_admitted() {
     };
     // First, so that it starts no other worker once this one has left.
     signal("-STOP");
-    eventually("the worker closes the books and leaves", Duration::from_secs(10), || {
+    eventually("the worker closes the leases and leaves", Duration::from_secs(10), || {
         world.number("SELECT count(*) FROM leadlex.rate_use WHERE lease = 0 AND day_used = 1") == 1
             && world
                 .number("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'leadlex_enrich worker'")
@@ -356,9 +356,9 @@ fn workers_that_are_terminated_again_and_again_break_no_call() {
         ended.into_iter().map(|calls| calls.unwrap()).sum()
     });
     assert_eq!(calls, 150);
-    assert_eq!(world.books().rate_used[1], 150);
+    assert_eq!(world.ledger().rate_used[1], 150);
     world.cluster.restart(Stop::Fast);
-    assert_eq!(world.books().rate_used[1], 150, "and all of it is in the books");
+    assert_eq!(world.ledger().rate_used[1], 150, "and all of it is in the tables");
 }
 
 /// With no background worker to be had, calls with a limit say so; all others go on.

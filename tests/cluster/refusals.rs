@@ -6,7 +6,7 @@ use postgres::{Client, NoTls};
 
 use crate::support::{Behaviour, Cluster, eventually, fails};
 use crate::world::{
-    Beginning, Books, FORCE_PARALLEL, PATH, World, contact, credits, enrich, number, try_enrich,
+    Beginning, FORCE_PARALLEL, Ledger, PATH, World, contact, credits, enrich, number, try_enrich,
 };
 
 fn starter(conf: &[&str]) -> World {
@@ -24,8 +24,8 @@ fn calls(n: i32) -> [String; 4] {
     ]
 }
 
-/// Each call fails so, leaves the books alone, and asks nobody.
-fn all_refused(world: &World, client: &mut Client, before: &Books, sqlstate: &str, says: &str) {
+/// Each call fails so, leaves the tables alone, and asks nobody.
+fn all_refused(world: &World, client: &mut Client, before: &Ledger, sqlstate: &str, says: &str) {
     for call in calls(1) {
         let failure = fails(client.query_one(&format!("SELECT {call}"), &[]));
         assert_eq!(failure.sqlstate, sqlstate, "{call}: {failure:?}");
@@ -35,13 +35,13 @@ fn all_refused(world: &World, client: &mut Client, before: &Books, sqlstate: &st
         let _ = client.batch_execute("ROLLBACK TO SAVEPOINT s");
     }
     assert_eq!(world.provider.connections(), 0, "somebody was asked");
-    assert_eq!(world.books(), *before);
+    assert_eq!(world.ledger(), *before);
 }
 
 #[test]
 fn a_read_only_transaction_asks_nobody() {
     let world = starter(&[]);
-    let before = world.books();
+    let before = world.ledger();
     let begins = [
         ("", "BEGIN READ ONLY"),
         ("", "BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE"),
@@ -83,9 +83,9 @@ fn standby_that_has_all(world: &World) -> Cluster {
 }
 
 #[test]
-fn a_standby_asks_nobody_and_shows_the_books() {
+fn a_standby_asks_nobody_and_shows_the_ledger() {
     let world = starter(&[]);
-    let before = world.books();
+    let before = world.ledger();
     let standby = standby_that_has_all(&world);
     let mut reader = standby.connect_as("app", "caller");
     all_refused(&world, &mut reader, &before, "25006", "standby");
@@ -102,10 +102,10 @@ fn world_for_prepare() -> World {
 }
 
 /// PREPARE fails, all is as before, the session goes on, and no other session has to wait for what it held.
-fn cannot_prepare(world: &World, session: &mut Client, before: &Books) {
+fn cannot_prepare(world: &World, session: &mut Client, before: &Ledger) {
     let failure = fails(session.batch_execute(PREPARE));
     assert_eq!(failure.sqlstate, "0A000", "{failure:?}");
-    assert_eq!(world.books(), *before, "it was rolled back");
+    assert_eq!(world.ledger(), *before, "it was rolled back");
     assert_eq!(world.number("SELECT count(*) FROM pg_prepared_xacts"), 0);
     assert_eq!(world.number("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), 0);
     assert_eq!(number(session, "SELECT 7::int8"), 7, "the session is usable, in no transaction");
@@ -121,7 +121,7 @@ fn cannot_prepare(world: &World, session: &mut Client, before: &Books) {
 #[test]
 fn a_transaction_with_a_call_cannot_be_prepared() {
     let world = world_for_prepare();
-    let before = world.books();
+    let before = world.ledger();
     let mut session = world.caller();
     let id = contact(1);
     let enriched = format!("SELECT enrich_contact('{id}')");
@@ -161,13 +161,13 @@ fn a_transaction_with_a_call_cannot_be_prepared() {
 fn after_a_failed_call_prepare_rolls_back() {
     let world = world_for_prepare();
     let mut session = world.caller();
-    let before = world.books();
+    let before = world.ledger();
     world.provider.on(PATH, |_| Behaviour::Reset);
     session.batch_execute("SET leadlex.receipt_ttl = 0; SET leadlex.recheck_after = 0; BEGIN").unwrap();
     assert_eq!(fails(enrich(&mut session, 1)).sqlstate, "LX503");
     session.batch_execute(PREPARE).unwrap();
     assert_eq!(world.number("SELECT count(*) FROM pg_prepared_xacts"), 0);
-    assert_eq!(world.books(), before);
+    assert_eq!(world.ledger(), before);
     world.check_all_credits_can_be_spent();
 }
 
@@ -175,7 +175,7 @@ fn after_a_failed_call_prepare_rolls_back() {
 #[test]
 fn a_grant_of_credits_cannot_be_prepared_and_looking_can() {
     let world = world_for_prepare();
-    let before = world.books();
+    let before = world.ledger();
     let mut owner = world.owner();
     for statement in [
         format!("SELECT leadlex.grant_credits('{}', 5)", world.workspace),
@@ -184,7 +184,7 @@ fn a_grant_of_credits_cannot_be_prepared_and_looking_can() {
     ] {
         owner.batch_execute(&format!("BEGIN; {statement}")).unwrap();
         assert_eq!(fails(owner.batch_execute(PREPARE)).sqlstate, "0A000", "{statement}");
-        assert_eq!(world.books(), before, "{statement}");
+        assert_eq!(world.ledger(), before, "{statement}");
     }
     let mut caller = world.caller();
     caller.batch_execute("BEGIN; UPDATE crm SET note = 'x' WHERE full_name = 'Person 9'").unwrap();
@@ -209,7 +209,7 @@ fn a_parallel_worker_asks_nobody() {
          CREATE FUNCTION wrapped_dynamic(id uuid) RETURNS jsonb LANGUAGE plpgsql PARALLEL SAFE AS
              'DECLARE r jsonb; BEGIN EXECUTE ''SELECT enrich_contact($1)'' INTO r USING id; RETURN r; END';",
     );
-    let before = world.books();
+    let before = world.ledger();
     let mut caller = world.caller();
     caller.batch_execute(&format!("SET {FORCE_PARALLEL} = on; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0")).unwrap();
     for function in ["wrapped", "wrapped_plpgsql", "wrapped_try", "wrapped_dynamic"] {
@@ -223,7 +223,7 @@ fn a_parallel_worker_asks_nobody() {
         assert!(failure.hint.as_ref().unwrap().contains("PARALLEL UNSAFE"), "{function}: {failure:?}");
     }
     assert_eq!(world.provider.connections(), 0);
-    assert_eq!(world.books(), before);
+    assert_eq!(world.ledger(), before);
     // The same session, in no parallel plan.
     caller
         .batch_execute(&format!("SET {FORCE_PARALLEL} = off; SET max_parallel_workers_per_gather = 0"))

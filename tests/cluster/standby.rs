@@ -119,23 +119,23 @@ fn nothing_acknowledged_is_lost_when_the_primary_dies_under_load() {
         assert_eq!(world.number(&sql), 1, "the charge of call {}", call.n);
         assert!(world.phone(call.n).is_some(), "contact {}", call.n);
     }
-    check_books(&world, told);
+    check_ledger(&world, told);
     check_rates(&world, told, began);
     eventually("the launcher runs now", Duration::from_secs(20), || world.number(PROCESSES) > 0);
     world.check_credits_add_up();
 }
 
 /// A commit that was not answered may have happened: one per session.
-fn check_books(world: &World, told: i64) {
-    let books = world.books();
+fn check_ledger(world: &World, told: i64) {
+    let ledger = world.ledger();
     assert!(
-        (told..=told + i64::from(SESSIONS)).contains(&books.charges),
+        (told..=told + i64::from(SESSIONS)).contains(&ledger.charges),
         "{} charges, {told} confirmed",
-        books.charges
+        ledger.charges
     );
-    assert_eq!(books.credits, Some(GRANTED - books.charges));
-    assert_eq!(books.charges, books.history);
-    assert_eq!(world.number("SELECT count(*) FROM crm WHERE phone IS NOT NULL"), books.charges);
+    assert_eq!(ledger.credits, Some(GRANTED - ledger.charges));
+    assert_eq!(ledger.charges, ledger.history);
+    assert_eq!(world.number("SELECT count(*) FROM crm WHERE phone IS NOT NULL"), ledger.charges);
 }
 
 /// The limit goes on where it was: what is left is what may still be asked, and no more.

@@ -30,7 +30,7 @@ fn listed(world: &World, rows: i64) {
 #[test]
 fn a_suppressed_person_is_not_asked_about_and_costs_nothing() {
     let world = world();
-    let before = world.books();
+    let before = world.ledger();
     let mut owner = world.owner();
     let suppress = |owner: &mut postgres::Client, email: &str| -> bool {
         owner.query_one("SELECT leadlex.suppress($1, 'asked us to')", &[&email]).unwrap().get(0)
@@ -41,7 +41,7 @@ fn a_suppressed_person_is_not_asked_about_and_costs_nothing() {
     let failure = fails(enrich(&mut caller, 1));
     assert_eq!(failure.sqlstate, "LX409", "{failure:?}");
     assert!(suppressed(&failure.json()), "{failure:?}");
-    assert_eq!((world.provider.count(), world.books()), (0, before));
+    assert_eq!((world.provider.count(), world.ledger()), (0, before));
     // Whatever else is asked for or set.
     for setting in ["leadlex.receipt_ttl = 0", "leadlex.recheck_after = 0"] {
         caller.batch_execute(&format!("SET {setting}")).unwrap();
@@ -234,11 +234,11 @@ fn what_another_provider_told_before_a_refusal_is_not_written() {
     let title: Option<String> =
         world.owner().query_one("SELECT job_title FROM crm WHERE id = $1", &[&contact(1)]).unwrap().get(0);
     assert_eq!(title, None);
-    assert_eq!(world.books().charges, 0);
+    assert_eq!(world.ledger().charges, 0);
 }
 
 #[test]
-fn a_refusal_counts_before_it_is_in_the_books_and_can_be_taken_back_by_then() {
+fn a_refusal_counts_before_it_is_in_the_ledger_and_can_be_taken_back_by_then() {
     let world = world();
     world.provider.on(PATH, |request| match request.param("email") {
         Some("person1@acme.example") => Behaviour::json(451, json!({})),
@@ -289,7 +289,7 @@ fn who_is_put_on_the_list_while_a_call_waits_is_not_asked_about_any_more() {
     drop(held);
     assert!(suppressed(&call.join().unwrap()["error"]));
     assert_eq!(world.provider.count(), 1, "the second provider was not asked");
-    assert_eq!(world.books().charges, 0);
+    assert_eq!(world.ledger().charges, 0);
 }
 
 #[test]
@@ -302,7 +302,7 @@ fn a_refusal_that_cannot_be_written_yet_holds_up_nothing_else() {
     assert!(suppressed(&try_enrich(&mut caller, 1)["error"]));
     world.provider.on(PATH, |_| Behaviour::json(200, person()));
     enrich(&mut caller, 2).unwrap();
-    eventually("the answer is in the books", Duration::from_secs(10), || {
+    eventually("the answer is in the tables", Duration::from_secs(10), || {
         world.number("SELECT count(*) FROM leadlex.receipt WHERE matched") == 1
     });
     assert!(suppressed(&try_enrich(&mut caller, 1)["error"]));

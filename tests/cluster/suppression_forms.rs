@@ -31,7 +31,7 @@ fn entries(world: &World) -> i64 {
 }
 
 fn listed(world: &World) {
-    eventually("the refusal is in the books", Duration::from_secs(20), || entries(world) > 0);
+    eventually("the refusal is in the tables", Duration::from_secs(20), || entries(world) > 0);
 }
 
 fn one<T: for<'a> postgres::types::FromSql<'a>>(client: &mut Client, sql: &str) -> T {
@@ -138,7 +138,7 @@ fn one_entry_stops_every_spelling_of_a_profile_and_of_an_address() {
         assert!(one::<bool>(&mut owner, &format!("SELECT leadlex.unsuppress('{}')", values[1])));
         enrich(&mut caller, 1).unwrap();
         // And one refusal is kept under all of them.
-        eventually("the answers are in the books", Duration::from_secs(20), || {
+        eventually("the answers are in the tables", Duration::from_secs(20), || {
             world.number("SELECT count(*) FROM leadlex.receipt") == 2
         });
         world.run("DELETE FROM leadlex.receipt");

@@ -133,7 +133,7 @@ fn four_nights_buy_what_the_table_refuses_once() {
     nights(&mut caller, &world);
     assert_eq!(world.provider.count(), 8, "one request a row");
     assert_eq!(credits(&mut caller.client), Some(10_000));
-    // What is remembered is in the books, and says of nobody who that is.
+    // What is remembered is in the tables, and says of nobody who that is.
     eventually("the worker has written it down", SOON, || {
         world.number("SELECT count(*) FROM leadlex.receipt WHERE contact IS NOT NULL") == 8
     });
@@ -311,7 +311,7 @@ fn forgetting_a_person_forgets_it_too() {
     for n in 1..=3 {
         assert_eq!(sqlstate(&caller.call(n, &["phone"])), "LX409");
     }
-    // On its way into the books, and in them.
+    // On its way into the tables, and in them.
     let mut forget = |n: i32| -> Value {
         caller.client.query_one("SELECT leadlex.forget_contact($1)", &[&contact(n)]).unwrap().get(0)
     };
@@ -428,14 +428,14 @@ fn other_errors_arrive_unchanged() {
     world.run("ALTER TABLE crm ADD CONSTRAINT note_is_short CHECK (length(note) < 5)");
     for (what, sql, state, constraint) in cases {
         world.run(&sql);
-        let before = world.books();
+        let before = world.ledger();
         let failure: Failure = fails(caller.call(1, &[]));
         assert_eq!(
             (failure.sqlstate.as_str(), failure.constraint.as_deref()),
             (state, constraint),
             "{what}: {failure:?}"
         );
-        assert_eq!(world.books(), before, "{what}");
+        assert_eq!(world.ledger(), before, "{what}");
         assert!(caller.warnings().is_empty(), "{what}");
         caller.check(what);
     }

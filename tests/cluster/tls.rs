@@ -40,13 +40,13 @@ fn good_answer() -> Vec<u8> {
 
 /// One call fails as `expected` in time, and nothing has changed.
 fn fails_as(world: &World, caller: &mut Client, what: &str, expected: &str) -> Failure {
-    let (backend, before) = (pid(caller), world.books());
+    let (backend, before) = (pid(caller), world.ledger());
     let started = Instant::now();
     let failure = fails(enrich(caller, 1));
     assert_eq!(reason(&failure).1, expected, "{what}: {failure:?}");
     assert!(started.elapsed() < Duration::from_secs(3), "{what}: {:?}", started.elapsed());
     assert!(!failure.everything().contains(SECRET), "{what}: {failure:?}");
-    assert_eq!((pid(caller), world.books()), (backend, before), "{what}");
+    assert_eq!((pid(caller), world.ledger()), (backend, before), "{what}");
     failure
 }
 
@@ -150,6 +150,6 @@ fn refused_certificates_leave_nothing_behind() {
         "{before:?} -> {after:?}"
     );
     assert_eq!((provider.connections(), provider.requests()), (250, 0));
-    assert_eq!(world.books().contacts[0]["id"], json!(contact(1)), "still there, and still empty");
+    assert_eq!(world.ledger().contacts[0]["id"], json!(contact(1)), "still there, and still empty");
     assert_eq!(world.phone(1), None);
 }

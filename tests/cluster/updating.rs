@@ -8,7 +8,7 @@ use crate::world::{World, enrich};
 fn an_update_of_the_rows_own_table_is_refused_before_anybody_is_asked() {
     let world = World::new();
     world.run("GRANT DELETE ON crm TO caller");
-    let before = world.books();
+    let before = world.ledger();
     let mut caller = world.caller();
     for sql in [
         "UPDATE crm SET note = enrich_contact(id)->>'source'",
@@ -19,7 +19,7 @@ fn an_update_of_the_rows_own_table_is_refused_before_anybody_is_asked() {
         let failure = fails(caller.query(sql, &[]));
         assert_eq!(failure.sqlstate, "27000", "{sql}: {failure:?}");
     }
-    assert_eq!((world.books(), world.provider.count()), (before, 0));
+    assert_eq!((world.ledger(), world.provider.count()), (before, 0));
     // In two steps it works.
     caller.batch_execute("UPDATE crm SET note = 'x'").unwrap();
     enrich(&mut caller, 1).unwrap();
@@ -54,7 +54,7 @@ fn an_update_of_a_partitioned_table_is_refused_before_anybody_is_asked() {
     assert_eq!(fails(caller.execute(sql, &[])).sqlstate, "27000");
     assert_eq!(world.provider.count(), 0);
     caller.query("SELECT enrich_row('parts', id::text) FROM parts", &[]).unwrap();
-    assert_eq!(world.books().charges, 10);
+    assert_eq!(world.ledger().charges, 10);
 }
 
 #[test]
@@ -63,6 +63,6 @@ fn an_update_of_another_table_may_enrich() {
     world.run("CREATE TABLE todo (id uuid, result jsonb); INSERT INTO todo SELECT id FROM crm LIMIT 3; GRANT ALL ON todo TO caller");
     let mut caller = world.caller();
     assert_eq!(caller.execute("UPDATE todo SET result = enrich_contact(id)", &[]).unwrap(), 3);
-    assert_eq!(world.books().charges, 3);
+    assert_eq!(world.ledger().charges, 3);
     world.check_credits_add_up();
 }

@@ -395,3 +395,20 @@ fn a_day_is_one_of_utc_wherever_the_reader_is() {
         assert_eq!(told, "2026-03-01: 1, 2026-03-02: 2", "{zone}");
     }
 }
+
+/// As the vendors' pages say: a preset that maps a field need not be asked for it.
+#[test]
+fn a_preset_s_fields_are_those_that_it_is_asked_for() {
+    let world = World::new();
+    let sql = "SELECT p.name FROM leadlex.presets AS p
+               WHERE p.config ? 'fills' AND (SELECT jsonb_agg(f ORDER BY f) FROM unnest(p.fields) AS f)
+                     IS DISTINCT FROM (SELECT jsonb_agg(f ORDER BY f) FROM jsonb_array_elements_text(p.config->'fills') AS f)";
+    let wrong: Vec<String> = world.owner().query(sql, &[]).unwrap().iter().map(|row| row.get(0)).collect();
+    assert_eq!(wrong, Vec::<String>::new());
+    let fields: Vec<String> = world
+        .owner()
+        .query_one("SELECT fields FROM leadlex.presets WHERE name = 'surfe'", &[])
+        .unwrap()
+        .get(0);
+    assert_eq!(fields, ["phone"]);
+}

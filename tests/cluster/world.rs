@@ -45,7 +45,7 @@ impl Default for Beginning<'_> {
 
 /// Everything that an error must leave as it was. Rate use is `limit - remaining` per window.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Books {
+pub struct Ledger {
     pub contacts: Value,
     pub credits: Option<i64>,
     pub charges: i64,
@@ -127,7 +127,7 @@ impl World {
         self.run("SELECT leadlex.enable_provider(name, true) FROM leadlex.provider WHERE enabled");
     }
 
-    pub fn books(&self) -> Books {
+    pub fn ledger(&self) -> Ledger {
         let mut caller = self.caller();
         let used = caller.query("SELECT \"limit\" - remaining FROM leadlex.rate_limit()", &[]).unwrap();
         let contacts = "SELECT jsonb_agg(c ORDER BY id) FROM crm AS c";
@@ -137,7 +137,7 @@ impl World {
                 "SELECT {what} FROM leadlex.{table} WHERE workspace_id = '{workspace}'{which}"
             ))
         };
-        Books {
+        Ledger {
             contacts: self.cluster.beside(contacts, |owner| owner.query_one(contacts, &[])).unwrap().get(0),
             credits: credits(&mut caller),
             charges: of_workspace("count(*)", "credit_ledger", " AND amount = -1"),
@@ -151,10 +151,10 @@ impl World {
     /// The invariants of contract section 6, now and again after the worker has folded the ledger.
     pub fn check_credits_add_up(&self) {
         let check = |when: &str| {
-            let books = self.books();
-            assert!(books.ledger_sum >= 0, "{when}: the balance is negative: {books:?}");
-            assert_eq!(books.credits, Some(books.ledger_sum), "{when}: granted = spent + balance");
-            assert_eq!(books.charges, books.history, "{when}: every charge has its history");
+            let ledger = self.ledger();
+            assert!(ledger.ledger_sum >= 0, "{when}: the balance is negative: {ledger:?}");
+            assert_eq!(ledger.credits, Some(ledger.ledger_sum), "{when}: granted = spent + balance");
+            assert_eq!(ledger.charges, ledger.history, "{when}: every charge has its history");
             assert_eq!(
                 self.number(
                     "SELECT count(*) FROM leadlex.credit_ledger AS l FULL JOIN leadlex.enrichment AS e USING (workspace_id, request_id)

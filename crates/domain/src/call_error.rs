@@ -266,7 +266,7 @@ impl Failure {
                 "No credit was charged. The WARNING of the first such call names the constraint; a BEFORE trigger that keeps the old value gives none. The value is not bought again before leadlex.recheck_after is over. When the table takes it, call again: an answer that is still kept (leadlex.receipt_ttl) is written; after that use overwrite => true or leadlex.recheck(provider, since).",
             ),
             NoMatchReason::SharedValue => (
-                "the LinkedIn profile in the answer is one that the provider supplies for many people, so the answer is about somebody else",
+                "the LinkedIn profile in the answer is one that the provider supplies for many people, so the answer is about another person",
                 "No credit was charged and nothing was written. Does the provider have a test (sandbox) key? leadlex.check_provider(name, contact) shows what it answers; where the profile is right, an administrator runs SELECT leadlex.allow_shared_value('PROFILE').",
             ),
             NoMatchReason::Refused => (

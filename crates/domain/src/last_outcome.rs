@@ -1,4 +1,4 @@
-//! Why a contact was not enriched, on its way into the books.
+//! Why a contact was not enriched, on its way into the tables.
 
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! Rate limits: a sliding minute in one-second counters, and the UTC day.
 //!
 //! A [`Meter`] is plain data without pointers, so that it can live in shared memory. It never reads a clock.
-//! Uses are admitted against a *lease*: how many more may happen before the books have to be written again.
+//! Uses are admitted against a *lease*: how many more may happen before the tables have to be written again.
 //! What was leased and not recorded before a crash counts as used afterwards.
 
 /// Counters kept: the current second and the 60 before it, so that no interval of 60 seconds, wherever it
@@ -25,8 +25,8 @@ impl Limits {
         self == Limits::UNLIMITED
     }
 
-    /// How many uses one record of the books allows ahead: a tenth of the tightest limit, so that a crash
-    /// costs at most that much, and a busy workspace still waits for the books only now and then.
+    /// How many uses one record of the tables allows ahead: a tenth of the tightest limit, so that a crash
+    /// costs at most that much, and a busy workspace still waits for the worker only now and then.
     /// From 1 to 1,000 uses.
     pub fn lease(self) -> u64 {
         let tightest = [self.per_minute, self.per_day].into_iter().flatten().min().unwrap_or(0);
@@ -80,11 +80,11 @@ pub enum Admission {
     Admitted,
     /// Over a limit: the window that stays closed longest.
     Limited(Window),
-    /// Within the limits, but the books have to be written first.
+    /// Within the limits, but the tables have to be written first.
     NeedsLease,
 }
 
-/// What is written to the books.
+/// What is written to the tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// The latest second that is counted, epoch seconds.
@@ -130,7 +130,7 @@ impl Meter {
     pub const EMPTY: Meter =
         Meter { uses: Uses::NONE, before: Uses::NONE, set_back_to: None, lease_left: 0, admitted: 0 };
 
-    /// A meter as the books have it. An open lease means that they were not closed in order: all of it
+    /// A meter as the tables have it. An open lease means that they were not closed in order: all of it
     /// may have been used, as late as now.
     pub fn restore(record: &Record, now: i64) -> Meter {
         let mut uses = Uses { newest: record.newest, ..Uses::NONE };
@@ -181,7 +181,7 @@ impl Meter {
         !limits.is_unlimited() && self.lease_left <= limits.lease() / 2
     }
 
-    /// The books' entry that opens a lease of `lease` more uses; the second value goes to [`Meter::opened`].
+    /// The record that opens a lease of `lease` more uses; the second value goes to [`Meter::opened`].
     pub fn record(&self, lease: u64) -> (Record, u64) {
         let uses = &self.uses;
         let seconds =
@@ -201,7 +201,7 @@ impl Meter {
         self.lease_left = lease.saturating_sub(self.admitted - admitted_then);
     }
 
-    /// No use is admitted any more until the next lease: taken before the books are closed.
+    /// No use is admitted any more until the next lease: taken before the lease is closed.
     pub fn close(&mut self) {
         self.lease_left = 0;
     }
@@ -211,7 +211,7 @@ impl Meter {
         self.lease_left
     }
 
-    /// Uses admitted since this meter was restored: tells whether the books are behind.
+    /// Uses admitted since this meter was restored: tells whether the tables are behind.
     pub fn admitted(&self) -> u64 {
         self.admitted
     }

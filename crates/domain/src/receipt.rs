@@ -150,7 +150,7 @@ impl Receipt {
         (self.known == known).then_some(Verdict::NoMatch)
     }
 
-    /// The answer as the books keep it.
+    /// The answer as the tables keep it.
     /// `None`: the receipt keeps no answer.
     pub fn answer_json(&self) -> Option<Value> {
         let (values, confidence) = self.answer.as_ref()?;
@@ -167,7 +167,7 @@ impl Receipt {
     }
 }
 
-/// An answer, and whose it is: what goes into the books.
+/// An answer, and whose it is: what goes into the tables.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Filed {
     pub workspace: Uuid,
@@ -179,7 +179,7 @@ pub struct Filed {
     pub sighting: Option<Sighting>,
 }
 
-/// What one entry of the books says.
+/// What one entry of the tables says.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Content {
     Receipt(Receipt),

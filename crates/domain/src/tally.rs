@@ -32,7 +32,7 @@ const PLAIN: [Count; 7] = [
 const COUNTS: usize = PLAIN.len() + FaultKind::ALL.len();
 
 impl Count {
-    /// Every count, in the order in which the books list them.
+    /// Every count, in the order in which the tables list them.
     pub fn all() -> impl Iterator<Item = Count> {
         PLAIN.into_iter().chain(FaultKind::ALL.into_iter().map(Count::Failed))
     }
@@ -47,7 +47,7 @@ impl Count {
         }
     }
 
-    /// As it is called in the books.
+    /// As it is called in the tables.
     pub const fn name(self) -> &'static str {
         match self {
             Count::Calls => "calls",
@@ -71,7 +71,7 @@ impl Count {
     }
 }
 
-/// What the cost is called in the books.
+/// What the cost is called in the tables.
 pub const COST: &str = "cost";
 
 /// Plain data, for shared memory.

@@ -202,7 +202,7 @@ impl Ticket {
         })
     }
 
-    /// What the books keep of it beside their columns.
+    /// What the tables keep of it beside their columns.
     pub fn body(&self) -> Value {
         let mut body = json!({
             "inquiry": self.inquiry,

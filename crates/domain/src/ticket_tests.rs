@@ -73,7 +73,7 @@ fn it_is_the_same_after_the_queue_and_after_the_books() {
     assert_eq!(
         Ticket::from_body(&ticket.body(), times, (PERSON, KNOWN, ticket.vendor_id)),
         Ticket { renews: true, ..ticket.clone() },
-        "what is in the books can be asked for"
+        "what is in the tables can be asked for"
     );
     let resumed = ticket.inquiry(&config, FieldSet::ALL).expect("an inquiry");
     assert_eq!(resumed.ticket(), submitted(&config).ticket());

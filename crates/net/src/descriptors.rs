@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The host's own books. Called only on the thread that sends.
+/// The host's own count. Called only on the thread that sends.
 #[derive(Clone, Copy)]
 pub struct Announce {
     /// One more; `false` when there is no room for it.

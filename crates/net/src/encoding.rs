@@ -7,6 +7,7 @@ use flate2::bufread::GzDecoder;
 use leadlex_domain::provider::{Answer, Fault, FaultKind};
 
 /// The message of the fault `reset`.
+const NO_GZIP: &str = "the answer says that it is gzip, and is not";
 pub const CUT_SHORT: &str = "the connection ended before the answer was complete";
 
 const HEADER: &str = "content-encoding";
@@ -68,6 +69,10 @@ pub fn unpacked(
 /// What follows the last member is padding, as for gzip(1).
 fn gunzip(packed: &[u8], most: usize) -> Result<Vec<u8>, Fault> {
     const MAGIC: [u8; 2] = [0x1f, 0x8b];
+    let begins = packed.iter().zip(MAGIC).all(|(byte, magic)| *byte == magic);
+    if !begins {
+        return Err(Fault::new(FaultKind::BadHttp, NO_GZIP));
+    }
     let mut rest = packed;
     let mut out = Vec::with_capacity(packed.len().saturating_mul(4).min(most));
     loop {
@@ -82,7 +87,7 @@ fn gunzip(packed: &[u8], most: usize) -> Result<Vec<u8>, Fault> {
                 return Err(Fault::new(FaultKind::Reset, CUT_SHORT));
             }
             Err(_) => {
-                return Err(Fault::new(FaultKind::BadHttp, "the answer says that it is gzip, and is not"));
+                return Err(Fault::new(FaultKind::BadHttp, NO_GZIP));
             }
             Ok(_) => {}
         }
@@ -123,6 +128,17 @@ mod tests {
         assert_eq!(unpack(&["gzip"], two).unwrap().body, b"{}");
         let padded = [gzip(b"{}"), vec![0; 512]].concat();
         assert_eq!(unpack(&["gzip"], padded).unwrap().body, b"{}");
+    }
+
+    #[test]
+    fn what_is_no_gzip_is_not_taken_for_one_that_was_cut() {
+        let kind = |body: &[u8]| unpack(&["gzip"], body.to_vec()).unwrap_err().kind;
+        for body in [&b"{}"[..], b"no", b"\x1fx", b"a longer text that is no gzip"] {
+            assert_eq!(kind(body), FaultKind::BadHttp, "{body:?}");
+        }
+        for length in [1, 2, 8, 15] {
+            assert_eq!(kind(&gzip(b"{\"a\": 1}")[..length]), FaultKind::Reset, "{length}");
+        }
     }
 
     #[test]

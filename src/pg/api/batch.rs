@@ -13,7 +13,7 @@ use pgrx::prelude::*;
 use pgrx::{IntoDatum, PgMemoryContexts, pg_guard};
 
 use crate::pg::call::batch;
-use crate::pg::call::batch::{Call, FieldRequest, Outcomes, caps};
+use crate::pg::call::batch::{Call, CreditWait, FieldRequest, Outcomes, caps};
 use crate::pg::call::enqueue::{self, Rest, Unfinished};
 use crate::pg::call::identity;
 use crate::pg::call::target;
@@ -171,6 +171,7 @@ fn run(call: Call, ids: Vec<Option<String>>, progress: &mut Progress, put: &mut 
 #[derive(Clone, Default)]
 struct Parts {
     outcomes: Outcomes,
+    credit_wait: CreditWait,
     crowd: Crowd,
 }
 
@@ -183,6 +184,7 @@ fn call(target: Target, request: FieldRequest, parts: Parts) -> Call {
         until: None,
         waits: true,
         outcomes: parts.outcomes,
+        credit_wait: parts.credit_wait,
         crowd: parts.crowd,
         visit: None,
     }

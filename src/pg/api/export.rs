@@ -90,7 +90,7 @@ fn all_held(target: Target, id: &str) -> Result<Value, Failure> {
     Ok(result)
 }
 
-/// What is on its way into the books belongs to what is held.
+/// What is on its way into the tables belongs to what is held.
 fn wait_for_the_books(person: &Person, traces: &Traces) {
     let keys: Vec<receipts::ReceiptKey> =
         traces.questions.iter().map(|hash| installation::receipt_key(*hash)).collect();

@@ -10,7 +10,7 @@ use crate::pg::api::subject::Subject;
 use crate::pg::call::target::Target;
 use crate::pg::call::{preconditions, target};
 use crate::pg::shared::{claims, receipts};
-use crate::pg::store::receipts as books;
+use crate::pg::store::receipts as stored;
 use crate::pg::store::receipts::{Erased, Person};
 use crate::pg::store::suppressions::Listing;
 use crate::pg::store::{cache, erasures, job_history, shared_values, suppressions};
@@ -143,7 +143,7 @@ fn erase(subject: &Subject, persons: &[Person]) -> Vec<Erased> {
     let with = |((person, jobs), value_names): ((&Person, u64), u64)| Erased {
         jobs,
         value_names,
-        ..books::erase(person, &questions)
+        ..stored::erase(person, &questions)
     };
     persons.iter().zip(jobs).zip(names).map(with).collect()
 }
@@ -155,7 +155,7 @@ fn erase_names(subject: &Subject, person: &Person) -> u64 {
     shared_values::erase((person.workspace, person.hash), name, &values, most)
 }
 
-/// What is on its way into the books must be there, to be erased with the rest. What arrives later is thrown away.
+/// What is on its way into the tables must be there, to be erased with the rest. What arrives later is thrown away.
 fn wait_for_the_books(persons: &[Person], questions: &[Hash]) {
     let keys: Vec<receipts::ReceiptKey> =
         questions.iter().map(|hash| installation::receipt_key(*hash)).collect();

@@ -69,7 +69,7 @@ use crate::pg::shared::wait;
 use crate::pg::store::config;
 use crate::pg::sys::raise;
 
-/// Has the background worker write answers that are on their way into the books, or raises 55000 or 53400: `nothing` says
+/// Has the background worker write answers that are on their way into the tables, or raises 55000 or 53400: `nothing` says
 /// what has not been done then.
 fn wait_for_the_books(on_their_way: impl Fn() -> bool, nothing: &str) {
     let mut patience = turns::Patience::new();

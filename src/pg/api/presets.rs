@@ -59,8 +59,11 @@ fn row(name: &'static str, config: Value) -> Preset {
         |part: &Value| part["response"]["fields"].as_object().map(|fields| fields.keys().cloned().collect());
     let named: Vec<String> =
         steps.chain([&config]).filter_map(mapped).flat_map(|names: Vec<String>| names).collect();
-    let fields =
-        Field::all().map(|field| field.name().to_owned()).filter(|name| named.contains(name)).collect();
+    let fills = config["fills"].as_array();
+    let is_asked = |name: &String| {
+        named.contains(name) && fills.is_none_or(|fills| fills.iter().any(|field| field == name))
+    };
+    let fields = Field::all().map(|field| field.name().to_owned()).filter(is_asked).collect();
     (
         name,
         text("vendor"),

@@ -359,7 +359,7 @@ pub fn notice_owed(owed: i64, whose: &str) {
     if owed > 0 {
         raise::notice(
             &format!("{whose} answers, which go with it: {owed}"),
-            "Their questions were handed in and can be billed. What is kept of them in leadlex.ticket is deleted: nobody can ask for these answers any more.",
+            "Their questions were handed in and can be billed. What is kept of them in leadlex.ticket is deleted: these answers cannot be asked for any more.",
             "In a transaction, ROLLBACK keeps them: let leadlex.queue run empty, or call again for the contacts, before you drop it.",
         );
     }

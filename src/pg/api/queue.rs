@@ -172,7 +172,7 @@ fn require_login(role: pg_sys::Oid) {
         let name = role::name_of(role);
         raise::not_ready(
             format!("the role {name} may not log in, so no background worker can run its jobs"),
-            "Before PostgreSQL 17 it has to: ALTER ROLE … LOGIN (without a password, if nobody else is to use it), or queue as another role.",
+            "Before PostgreSQL 17 it has to: ALTER ROLE … LOGIN (without a password, if only its jobs are to use it), or queue as another role.",
         )
     }
 }

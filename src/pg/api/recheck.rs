@@ -27,7 +27,7 @@ fn recheck(provider: Option<&str>, since: Option<TimestampWithTimeZone>) -> i64 
     let Some(found) = all.iter().find(|p| p.name == name) else {
         raise::invalid(format!("there is no provider \"{name}\""), "See leadlex.provider.")
     };
-    // What has come in until now must be in the books, to be forgotten there.
+    // What has come in until now must be in the tables, to be forgotten there.
     super::wait_for_all_that_came(|filed| filed.provider == found.id, "Nothing was forgotten.");
     store::receipts::forget_nothings(found.id, since) as i64
 }

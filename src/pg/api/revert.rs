@@ -171,7 +171,7 @@ fn require_known(wanted: &Wanted<'_>) {
     }
 }
 
-/// What is on its way into the books would come after what is taken from there.
+/// What is on its way into the tables would come after what is taken from there.
 fn wait(questions: &[Hash]) {
     let keys: Vec<receipts::ReceiptKey> =
         questions.iter().map(|hash| installation::receipt_key(*hash)).collect();

@@ -11,7 +11,7 @@ use crate::pg::installation;
 use crate::pg::provider;
 use crate::pg::provider::shared_values::Crowd;
 use crate::pg::shared::receipts;
-use crate::pg::store::receipts as books;
+use crate::pg::store::receipts as stored;
 use crate::pg::store::receipts::Person;
 use crate::pg::store::{cache, config, job_history};
 use crate::pg::sys::settings;
@@ -101,14 +101,14 @@ impl Subject {
         workspaces.into_iter().map(person).collect()
     }
 
-    /// The workspaces in which something is in the books, on its way there, or queued, whether they have the contact or not: also
+    /// The workspaces in which something is in the tables, on its way there, or queued, whether they have the contact or not: also
     /// those that are gone. None of them is asked by itself, so that it takes as long beside many as beside few.
     fn known_in(&self) -> Vec<Uuid> {
         let table = (self.binding.schema.as_str(), self.binding.table.as_str());
         let database = installation::receipt_key(self.hash).database;
-        // In this order: what is gone from there is in the books by then.
+        // In this order: what is gone from there is in the tables by then.
         let mut known = receipts::with(|arena| arena.workspaces_waiting_for(database, self.hash));
-        known.extend(books::workspaces_of(table, &self.id, self.hash));
+        known.extend(stored::workspaces_of(table, &self.id, self.hash));
         known.extend(job_history::workspaces_of(table, &self.id));
         known
     }
@@ -144,10 +144,10 @@ impl Subject {
     }
 }
 
-/// Something is in the books, or on its way there.
+/// Something is in the tables, or on its way there.
 fn held(person: &Person) -> bool {
     let database = installation::receipt_key(person.hash).database;
-    receipts::with(|arena| arena.waiting_for(database, person.row())) || books::holds(person)
+    receipts::with(|arena| arena.waiting_for(database, person.row())) || stored::holds(person)
 }
 
 fn queued(person: &Person) -> bool {

@@ -177,7 +177,7 @@ fn tell(entries: &[(Option<usize>, Entry)]) {
                 PgLogLevel::WARNING,
                 PgSqlErrorCode::ERRCODE_WARNING,
                 format!(
-                    "{first} is the domain of a mail service: nobody who has an address there will be asked about"
+                    "{first} is the domain of a mail service: no person with an address there will be asked about"
                 ),
                 "To take it off the list: leadlex.unsuppress with the same value. List a single person by the whole address.",
             ),
@@ -220,7 +220,7 @@ fn take_off(target: Target, id: &str) -> i64 {
     if seen.is_empty() {
         raise::invalid(
             format!("there is no such contact in {}", binding.name()),
-            "What is listed about somebody whose row is gone: leadlex.unsuppress(value).",
+            "What is listed about a person whose row is gone: leadlex.unsuppress(value).",
         );
     }
     let mut people: Vec<Hash> = Vec::new();
@@ -254,7 +254,7 @@ fn take_off(target: Target, id: &str) -> i64 {
     removed as i64
 }
 
-/// A refusal that is on its way into the books would come after what takes it back.
+/// A refusal that is on its way into the tables would come after what takes it back.
 fn wait_for_the_books(people: &[Hash]) {
     super::wait_for_the_books(|| suppressions::waiting(None, people), "Nothing was taken off the list.");
 }

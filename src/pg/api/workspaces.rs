@@ -223,8 +223,8 @@ fn worker_report() -> TableIterator<
     )];
     // SAFETY: a global of a backend.
     let here = unsafe { pg_sys::MyDatabaseId }.to_u32();
-    let books = databases.iter().filter(|d| watches || d.oid == here);
-    rows.extend(books.map(|d| books_row(d, watches)));
+    let maintained = databases.iter().filter(|d| watches || d.oid == here);
+    rows.extend(maintained.map(|d| maintenance_row(d, watches)));
     // SAFETY: a catalog look-up.
     let own = |role: u32| unsafe { pg_sys::has_privs_of_role(role::caller(), role.into()) };
     let queues = job_queues::status();
@@ -254,7 +254,7 @@ fn error_text(error: &[u8]) -> Option<String> {
     (!error.is_empty()).then_some(error)
 }
 
-fn books_row(d: &Database, watches: bool) -> StatusRow {
+fn maintenance_row(d: &Database, watches: bool) -> StatusRow {
     let (waiting, put_off) =
         receipts::with(|arena| (arena.waiting(d.oid) as i64, arena.put_off(d.oid) as i64));
     let (dropped, outcomes_dropped) =

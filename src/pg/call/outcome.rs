@@ -57,7 +57,7 @@ pub fn note(workspace: Uuid, all: Vec<Told>) {
     }
     let of_workspace = |row| ContactRow { workspace, hash: row };
     let well: Vec<Hash> = all.iter().filter(|told| told.trouble.is_none()).map(|told| told.row).collect();
-    // In this order: what is gone from there is in the books by then.
+    // In this order: what is gone from there is in the tables by then.
     let waiting: Vec<Hash> = receipts::with(|arena| {
         well.iter().filter(|row| arena.find(&key(of_workspace(**row))).is_some()).copied().collect()
     });

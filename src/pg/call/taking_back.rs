@@ -9,7 +9,7 @@ use crate::pg::call::preconditions;
 use crate::pg::provider;
 use crate::pg::provider::uses;
 use crate::pg::store::history::{self, Whose, Written};
-use crate::pg::store::{cache, checks, undone as books};
+use crate::pg::store::{cache, checks, undone as stored};
 use crate::pg::sys::spi::Caught;
 use crate::pg::sys::{clock, settings, spi};
 use crate::pg::table::{Binding, Change, FoundRow, StatusWrite, plain_name, quoted};
@@ -71,7 +71,7 @@ pub struct Undoing<'a> {
     pub dry_run: bool,
     /// Of one enrichment: what the caller may not do is raised by Postgres.
     pub strict: bool,
-    /// Has answers to these questions that are on their way written into the books.
+    /// Has answers to these questions that are on their way written into the tables.
     pub wait: &'a dyn Fn(&[Hash]),
 }
 
@@ -162,17 +162,17 @@ impl Undoing<'_> {
         }
         let ids: Vec<&str> = known.iter().map(|(_, id)| id.as_str()).collect();
         let found = binding.read_many(workspace, &ids);
-        let barred = binding.barred(workspace, &ids);
-        for (((at, id), found), barred) in known.iter().zip(found).zip(barred) {
+        let update_denied = binding.update_denied(workspace, &ids);
+        for (((at, id), found), update_denied) in known.iter().zip(found).zip(update_denied) {
             let case = &mut cases[*at];
-            case.barred = barred && matches!(found, FoundRow::One(_));
+            case.update_denied = update_denied && matches!(found, FoundRow::One(_));
             case.now = match found {
                 FoundRow::One(contact) => Some(*contact),
                 FoundRow::Nothing => None,
                 // Raises what a call about it does.
                 FoundRow::Several(_) if self.strict => binding.read(workspace, id),
                 FoundRow::Several(_) => {
-                    case.barred = true;
+                    case.update_denied = true;
                     None
                 }
             };
@@ -241,9 +241,9 @@ impl Undoing<'_> {
             }
         }
         if terms.recheck_us > 0 {
-            books::remember(workspace, &values);
+            stored::remember(workspace, &values);
             (self.wait)(&questions.keys().copied().collect::<Vec<_>>());
-            books::take_from_receipts(workspace, &questions.into_iter().collect::<Vec<_>>());
+            stored::take_from_receipts(workspace, &questions.into_iter().collect::<Vec<_>>());
         }
     }
 }
@@ -345,7 +345,7 @@ struct Case<'a> {
     /// As it stands; `None`: there is none.
     now: Option<Contact>,
     /// The caller may not write it.
-    barred: bool,
+    update_denied: bool,
     /// Where there is none: it may be there, and the caller does not see it.
     unseen: bool,
     /// What its fields are to hold.
@@ -361,7 +361,7 @@ impl<'a> Case<'a> {
             id,
             writes,
             now: None,
-            barred: false,
+            update_denied: false,
             unseen: false,
             plan: FieldMap::default(),
             outcomes: FieldMap::default(),
@@ -398,13 +398,13 @@ impl<'a> Case<'a> {
             let writes: Vec<FieldWrite> =
                 self.writes.iter().filter_map(|written| self.of_field(undoing, written, field)).collect();
             let Some(now) = &self.now else {
-                let status = if self.barred { RevertStatus::NotAllowed } else { RevertStatus::Gone };
+                let status = if self.update_denied { RevertStatus::NotAllowed } else { RevertStatus::Gone };
                 self.outcomes.set(field, (status, None));
                 continue;
             };
             let outcome = match restored(now.value(field), writes.iter()) {
                 Restored::ChangedSince => (RevertStatus::ChangedSince, None),
-                Restored::Value(_) if self.barred || !updatable.contains(field) => {
+                Restored::Value(_) if self.update_denied || !updatable.contains(field) => {
                     (RevertStatus::NotAllowed, None)
                 }
                 Restored::Value(value) => {

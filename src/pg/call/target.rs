@@ -65,7 +65,16 @@ pub fn contact_claim(binding: &Binding, workspace: Uuid, id: &str) -> ClaimKey {
     installation::claim_key("contact", &[workspace, binding.name(), id])
 }
 
+/// Raises 42P01: there is no such table. 55000: it is not bound.
 fn not_bound(relation: pg_sys::Oid) -> ! {
+    if !table::exists(relation) {
+        refuse(PgError {
+            sqlstate: sqlstate::UNDEFINED_TABLE,
+            message: format!("there is no table with oid {}", relation.to_u32()),
+            detail: None,
+            hint: None,
+        })
+    }
     let name = table::name_of(relation);
     let bindings = cache::bindings();
     // SAFETY: catalog look-ups of an existing relation.

@@ -142,7 +142,7 @@ impl IdentityChanged {
     pub const SQLSTATE: &str = sqlstate::SERIALIZATION_FAILURE;
 
     pub fn message(id: &str) -> String {
-        format!("contact {id} became somebody else while providers were asked about it")
+        format!("contact {id} became another person while providers were asked about it")
     }
 
     /// Raises 40001: nothing was written or charged, and the call can be tried again.

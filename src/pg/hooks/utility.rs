@@ -81,7 +81,7 @@ unsafe extern "C-unwind" fn hook(
         let ours = concerns_databases((*node).type_);
         let triggers = concerns_triggers(node);
         let policies = concerns_policies(node);
-        let barred = if ours { before(node, context) } else { pg_sys::InvalidOid };
+        let locked_out = if ours { before(node, context) } else { pg_sys::InvalidOid };
         let explains = (*node).type_ == pg_sys::NodeTag::T_ExplainStmt && analyzes(node.cast());
         let explained = if explains { explain::begin() } else { None };
         // COPY fires the triggers of its rows itself.
@@ -116,7 +116,7 @@ unsafe extern "C-unwind" fn hook(
             explain::end(explained);
         }
         if ours {
-            after(node, barred);
+            after(node, locked_out);
         }
         if triggers {
             remember_triggers();
@@ -328,19 +328,19 @@ unsafe extern "C-unwind" fn before(
 
 /// The statement has succeeded.
 #[pg_guard]
-unsafe extern "C-unwind" fn after(node: *mut pg_sys::Node, barred: pg_sys::Oid) {
+unsafe extern "C-unwind" fn after(node: *mut pg_sys::Node, locked_out: pg_sys::Oid) {
     use pg_sys::NodeTag::*;
     // SAFETY: as in `before`.
     unsafe {
         match (*node).type_ {
-            _ if barred == pg_sys::InvalidOid => {}
-            T_DropStmt => lockouts::note(barred.to_u32(), LockoutOutcome::Emptied),
-            T_DropdbStmt => lockouts::note(barred.to_u32(), LockoutOutcome::Dropped),
+            _ if locked_out == pg_sys::InvalidOid => {}
+            T_DropStmt => lockouts::note(locked_out.to_u32(), LockoutOutcome::Emptied),
+            T_DropdbStmt => lockouts::note(locked_out.to_u32(), LockoutOutcome::Dropped),
             T_CreatedbStmt => {
                 // Its own row is seen only by the next command.
                 pg_sys::CommandCounterIncrement();
                 let copy = pg_sys::get_database_oid((*node.cast::<pg_sys::CreatedbStmt>()).dbname, true);
-                lockouts::note(barred.to_u32(), LockoutOutcome::Copied(copy.to_u32()));
+                lockouts::note(locked_out.to_u32(), LockoutOutcome::Copied(copy.to_u32()));
             }
             _ => {}
         }

@@ -132,7 +132,7 @@ fn load(index: usize, key: AccountKey) {
         a.told_out = a.base > 0 && a.balance <= 0;
         if let Some(record) = &loaded.rate {
             a.meter = leadlex_domain::rate::Meter::restore(record, now);
-            // What was open when the books were left is used now, and the books do not say so yet.
+            // The lease that was open when the account was left is used now, and the tables do not say so yet.
             a.recorded_lease = record.lease as u64;
         }
         a.phase = Phase::Ready;
@@ -163,7 +163,7 @@ pub(super) fn wait_until(index: usize, until: Instant, mut done: impl FnMut() ->
             pg_sys::ConditionVariableTimedSleep(
                 changed,
                 left.as_millis() as i64 + 1,
-                wait::event(wait::Event::Books),
+                wait::event(wait::Event::Ledger),
             );
         }
         pg_sys::ConditionVariableCancelSleep();

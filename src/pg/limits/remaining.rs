@@ -1,4 +1,4 @@
-//! What is left of limits, looked at without using any. On a standby the books are what the primary last recorded, and
+//! What is left of limits, looked at without using any. On a standby the tables are what the primary last recorded, and
 //! nothing may be kept of them: they change underneath.
 
 use crate::pg::installation;

@@ -53,9 +53,9 @@ pub struct Past {
     unkept: HashMap<Hash, Ticket>,
     /// Providers that took the login's values for no longer good: they were asked for anew.
     denied: HashSet<Uuid>,
-    /// Questions that were settled just now, which the books need not say.
+    /// Questions that were settled just now, which the tables need not say.
     settled: HashSet<Hash>,
-    /// A provider has just refused to tell anything about this person, and the books do not say so yet.
+    /// A provider has just refused to tell anything about this person, and the tables do not say so yet.
     pub refused: bool,
     /// [`single_flight::sequence`] before the receipts were read.
     pub read_at: u64,
@@ -152,7 +152,7 @@ pub fn listed(workspace: Uuid, contact: &Contact, row: Hash, crowd: &Crowd) -> V
 }
 
 /// What these providers could be asked about each contact, what was answered before, what is under way, and what of the
-/// answers the contact's table refused. What waits for the worker is looked at first: what is gone from there is in the books
+/// answers the contact's table refused. What waits for the worker is looked at first: what is gone from there is in the tables
 /// by then. `crowd`: what those of one set have in common.
 pub fn pasts(
     workspace: Uuid,
@@ -228,7 +228,7 @@ fn recall_undone(workspace: Uuid, pasts: &mut [Past], contacts: &[Sought<'_>]) {
     }
 }
 
-/// What is under way, by the books.
+/// What is under way, by the tables.
 fn recall_tickets(workspace: Uuid, pasts: &mut [Past]) {
     let hashes: Vec<Hash> = pasts.iter().flat_map(Past::handed_in).collect();
     let recalled: HashMap<Hash, Ticket> = store::tickets::recall(workspace, &hashes).into_iter().collect();

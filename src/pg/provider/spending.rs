@@ -30,7 +30,7 @@ use leadlex_domain::ticket::Ticket;
 
 /// Between looks whether the worker has written a lease.
 const PAUSE: Duration = Duration::from_millis(1);
-/// So many requests can be on their way before the books have to be written again, or fewer where a budget is small.
+/// So many requests can be on their way before the tables have to be written again, or fewer where a budget is small.
 const LEASED_REQUESTS: u64 = 64;
 /// What is held for answers that come later may be free again after so many seconds.
 const HELD_S: u64 = 30;

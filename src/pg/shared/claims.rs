@@ -14,6 +14,7 @@ use crate::pg::shared::transaction::OwnClaim;
 use crate::pg::shared::transaction::{self, Settlement};
 use crate::pg::sys::raise::{PgError, refuse};
 use crate::pg::sys::settings;
+use crate::pg::sys::spi::{self, Caught};
 
 /// Claims `key` for the current (sub)transaction, waiting for another holder, and keeps its lock for the running call.
 /// `false`: this transaction has it already.
@@ -98,6 +99,52 @@ pub fn try_claim(key: ClaimKey, waits: bool) -> Result<Claimed, TooMany> {
     }
 }
 
+/// As [`try_claim`]. Where lock_timeout is over it is `ByOthers`, so that one contact ends no set.
+pub fn claim_one_of_many(key: ClaimKey, waits: bool) -> Result<Claimed, TooMany> {
+    if !waits || settings::lock_timeout().is_none() {
+        return try_claim(key, waits);
+    }
+    loop {
+        let claimed = try_claim(key, false)?;
+        let is_over = |caught: &Caught| caught.sqlstate == sqlstate::LOCK_NOT_AVAILABLE;
+        // An error in the midst of waiting leaves what only the end of a subtransaction clears.
+        if claimed != Claimed::ByOthers || spi::tried(|| wait_for(&key), is_over).is_err() {
+            return Ok(claimed);
+        }
+    }
+}
+
+/// Until no call holds `key`, nor a transaction that has written under it.
+fn wait_for(key: &ClaimKey) {
+    lock(key, true);
+    let holder = layout::with_claims(|table| holder(table, key));
+    unlock(key);
+    if let Some(holder) = holder {
+        // SAFETY: plain look-ups; the wait handles interrupts, deadlocks and lock_timeout itself.
+        unsafe {
+            pg_sys::XactLockTableWait(
+                pg_sys::TransactionId::from(holder),
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+                pg_sys::XLTW_Oper::XLTW_None,
+            );
+        }
+    }
+    pgrx::check_for_interrupts!();
+}
+
+/// The xid of the transaction that has claimed `key`; under the table's lock.
+fn holder(table: *mut pg_sys::HTAB, key: &ClaimKey) -> Option<u32> {
+    let key = (key as *const ClaimKey).cast();
+    let mut found = false;
+    // SAFETY: under the table's lock; the key is a blob of the declared size.
+    unsafe {
+        let entry =
+            pg_sys::hash_search(table, key, pg_sys::HASHACTION::HASH_FIND, &mut found).cast::<ContactClaim>();
+        found.then(|| (*entry).xid)
+    }
+}
+
 /// What tells our locks from those of pg_advisory_lock, which uses 1 and 2.
 const OWN_FIELD: u16 = 0x4C58;
 
@@ -126,18 +173,16 @@ pub fn unlock(key: &ClaimKey) {
 }
 
 /// The present holder's xid, or `None` when `key` is now ours.
-fn enter(key: &ClaimKey, xid: u32) -> Result<Option<u32>, TooMany> {
+fn enter(claimed: &ClaimKey, xid: u32) -> Result<Option<u32>, TooMany> {
     layout::with_claims(|table| {
-        let key = (key as *const ClaimKey).cast();
+        let key = (claimed as *const ClaimKey).cast();
         let mut found = false;
+        if let Some(holder) = holder(table, claimed) {
+            return Ok(Some(holder));
+        }
         // SAFETY: under the table's lock; the key is a blob of the declared size. ENTER_NULL gives null when out of
         // memory. The count is checked first: by itself the table would grow into memory that other parts need.
         unsafe {
-            let entry = pg_sys::hash_search(table, key, pg_sys::HASHACTION::HASH_FIND, &mut found)
-                .cast::<ContactClaim>();
-            if found {
-                return Ok(Some((*entry).xid));
-            }
             if pg_sys::hash_get_num_entries(table) as usize >= settings::max_contacts_in_flight() {
                 return Err(TooMany);
             }

@@ -1,5 +1,5 @@
 //! Which jobs wait, of which role in which database, as far as workers have to be started for them. The rows themselves
-//! are in the tables: what is lost here (in a crash, or for want of room) the books' worker tells again.
+//! are in the tables: what is lost here (in a crash, or for want of room) the maintenance worker tells again.
 
 use crate::pg::shared::workers;
 use std::collections::HashMap;
@@ -83,7 +83,7 @@ pub fn settle(roles: &[u32], resumed: bool) {
             h.resumed = h.resumed.wrapping_add(1);
         }
         if let (false, Some(known)) = (roles.is_empty(), workers::entry(h, database)) {
-            // Of what still waits then, the books' worker makes it quick to find.
+            // Of what still waits then, the maintenance worker makes it quick to find.
             known.has_work = true;
         }
         latches.push(h.launcher_latch);
@@ -91,7 +91,7 @@ pub fn settle(roles: &[u32], resumed: bool) {
     latches.into_iter().for_each(set_latch);
 }
 
-/// The books' worker is to tell what waits in this database.
+/// The maintenance worker is to tell what waits in this database.
 fn look_again(header: &mut Header, database: u32) {
     if let Some(known) = workers::entry(header, database) {
         known.sweep = true;
@@ -220,12 +220,12 @@ pub fn forget(database: u32) {
 /// A worker begins: `false` when it has to stay out.
 pub fn enter(key: QueueKey) -> bool {
     layout::with_header(|h| {
-        let barred = h.is_locked_out(key.database);
+        let locked_out = h.is_locked_out(key.database);
         let Some(queue) = entry(h, key) else { return false };
         if queue.worker_pid > 0 {
             return false;
         }
-        if barred {
+        if locked_out {
             *queue = Queue { worker_pid: 0, wanted: true, not_before: 0, ..*queue };
             return false;
         }
@@ -341,7 +341,7 @@ pub fn tell_read_only() {
     });
 }
 
-/// The books' worker is to tell at its next round what waits in this database.
+/// The maintenance worker is to tell at its next round what waits in this database.
 pub fn look_later(header: &mut Header, database: u32) {
     if let Some(known) = workers::entry(header, database) {
         known.sweep = true;

@@ -41,12 +41,12 @@ fn set(database: u32, until: i64) {
     transaction::with(|t| t.lockouts.reserve(1));
     // SAFETY: a global of this process.
     let pid = unsafe { pg_sys::MyProcPid };
-    let barred = layout::with_header(|h| {
+    let locked_out = layout::with_header(|h| {
         let free = h.lockouts.iter_mut().find(|b| b.pid == 0);
         free.map(|lockout| *lockout = Lockout { database, pid, until }).is_some()
     });
     // When all places are taken the statement waits for the worker as for any session: it leaves by itself.
-    if barred {
+    if locked_out {
         transaction::with(|t| {
             t.lockouts.push(OwnLockout { database, outcome: LockoutOutcome::Stays, subtransaction })
         });
@@ -64,13 +64,13 @@ pub fn note(database: u32, outcome: LockoutOutcome) {
 /// A worker begins: `false` when it has to stay out. From here on, a process that locks the database out knows of it.
 pub fn enter(database: u32) -> bool {
     layout::with_header(|h| {
-        let barred = h.is_locked_out(database);
+        let locked_out = h.is_locked_out(database);
         let Some(entry) = workers::entry(h, database) else { return false };
         // The one that the launcher has given up waiting for may have come in the end.
         if entry.worker_pid > 0 {
             return false;
         }
-        if barred {
+        if locked_out {
             *entry = Database { worker_pid: 0, wanted: true, not_before: 0, ..*entry };
             return false;
         }
@@ -106,10 +106,10 @@ fn wait_until_gone(database: u32) {
     loop {
         let cancel = cancels.next_if(|&due| started.elapsed() >= due).is_some();
         let running: Vec<(i32, *mut pg_sys::Latch, bool)> = layout::with_header(|h| {
-            let books = h.databases.iter().filter(|d| d.oid == database && d.worker_pid > 0);
+            let workers = h.databases.iter().filter(|d| d.oid == database && d.worker_pid > 0);
             // What one does is no quick work: it is cancelled at once.
             let jobs = h.queues.iter().filter(|q| q.database == database && q.worker_pid > 0);
-            let running: Vec<_> = books
+            let running: Vec<_> = workers
                 .map(|d| (d.worker_pid, d.latch, cancel))
                 .chain(jobs.map(|q| (q.worker_pid, q.latch, cancel || first)))
                 .collect();
@@ -208,7 +208,7 @@ pub fn forget(database: u32) {
     job_queues::forget(database);
 }
 
-/// Frees the places of accounts that no transaction is using, whatever the books know of them.
+/// Frees the places of accounts that no transaction is using, whatever the tables know of them.
 pub fn forget_accounts(gone: impl Fn(&layout::AccountKey) -> bool) {
     let _directory = layout::lock(Lock::Directory);
     for index in 0..layout::accounts_used() {

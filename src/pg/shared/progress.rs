@@ -92,10 +92,12 @@ impl Progress {
     fn tell(&self) {
         let running = self.now();
         let Running { done, total, failed, .. } = running;
+        // Of a slow vendor few are done in a second.
         let rate = running.rate();
+        let digits = if rate < 10.0 { 1 } else { 0 };
         let left = running.seconds_left().map_or_else(|| "?".to_owned(), |s| format!("{s:.0}"));
         pgrx::notice!(
-            "{done} of {total} contacts done, {failed} failed, {rate:.0} per second, {left} s left"
+            "{done} of {total} contacts done, {failed} failed, {rate:.digits$} per second, {left} s left"
         );
     }
 }

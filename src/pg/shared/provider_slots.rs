@@ -49,14 +49,14 @@ pub struct SlotState {
     pub key: AccountKey,
     /// Tells one tenant of this place from the next.
     pub generation: u64,
-    /// `base` is what the books had when the server started, or this place was taken.
+    /// `base` is what the tables had when the server started, or this place was taken.
     pub loaded: bool,
     pub last_used: i64,
     pub health: Health,
     pub base: Tally,
     pub since: Tally,
     pub latencies: Latencies,
-    /// Counts changes of `since`; `recorded` of them are in the books.
+    /// Counts changes of `since`; `recorded` of them are in the tables.
     pub changes: u64,
     pub recorded: u64,
     /// What is left with the vendor, when it said so (epoch microseconds; 0: it has not), and whether that is little.
@@ -229,7 +229,7 @@ pub struct Unrecorded {
     pub balance: Option<(f64, i64)>,
 }
 
-/// Tallies of a database's providers that the books do not know.
+/// Tallies of a database's providers that the tables do not know.
 pub fn unrecorded(database: u32, catalog: u32) -> Vec<Unrecorded> {
     let of = |index| {
         with(index, |state| {
@@ -264,7 +264,7 @@ pub fn forget(database: u32, keep: Option<u32>) {
     }
 }
 
-/// They are in the books, durably.
+/// They are in the tables, durably.
 pub fn recorded(written: &[Unrecorded]) {
     for entry in written {
         entry.slot.with(|state| state.recorded = entry.changes);

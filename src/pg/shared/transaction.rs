@@ -117,7 +117,7 @@ pub struct OwnEvent {
     pub subtransaction: u32,
 }
 
-/// What becomes of a barred database when the transaction commits.
+/// What becomes of a locked_out database when the transaction commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockoutOutcome {
     Stays,

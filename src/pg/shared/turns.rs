@@ -63,16 +63,16 @@ impl Patience {
     pub fn lasts(&mut self) -> bool {
         let now = Instant::now();
         let oid = this_database();
-        let (turns, served, barred) = layout::with_header(|h| {
+        let (turns, served, locked_out) = layout::with_header(|h| {
             let own = h.databases.iter().find(|d| d.oid == oid);
             self.has_place = own.is_some();
             (h.turns, own.is_some_and(|d| d.worker_pid > 0), h.is_locked_out(oid))
         });
-        if barred {
+        if locked_out {
             // A statement that keeps the worker out of this database ends soon, as this session is in its way.
             self.begun = now;
         }
-        if barred || turns != self.turns && !served {
+        if locked_out || turns != self.turns && !served {
             self.quiet_since = now;
         }
         self.turns = turns;

@@ -52,8 +52,8 @@ struct SocketWaits {
 pub enum Event {
     /// A provider's answer.
     Provider,
-    /// Credits, or the background worker's books.
-    Books,
+    /// Credits, or what the background worker writes down.
+    Ledger,
     /// Another session's request about the same question.
     Question,
     /// A provider that is asked as often as it may be.
@@ -75,7 +75,7 @@ pub fn event(event: Event) -> u32 {
     static KNOWN: [AtomicU32; 5] = [const { AtomicU32::new(0) }; 5];
     let name = match event {
         Event::Provider => c"LeadlexProvider",
-        Event::Books => c"LeadlexBooks",
+        Event::Ledger => c"LeadlexLedger",
         Event::Question => c"LeadlexQuestion",
         Event::Limit => c"LeadlexLimit",
         Event::Idle => c"LeadlexWorkerIdle",
@@ -311,7 +311,7 @@ fn forget_sockets(but: usize) {
     }
 }
 
-/// A request that takes so long is counted in the books while it is under way: a crash is not to take more than what was sent in
+/// A request that takes so long is counted in the tables while it is under way: a crash is not to take more than what was sent in
 /// the last second or two.
 const LONG: Duration = Duration::from_millis(500);
 
@@ -341,7 +341,7 @@ fn wait_once(waits: *mut pg_sys::WaitEventSet, longest: Duration) -> bool {
 
 /// A short, interruptible sleep.
 pub fn nap(pause: Duration) {
-    doze(pause, Event::Books);
+    doze(pause, Event::Ledger);
 }
 
 /// A sleep until the session's latch is set, or so long.

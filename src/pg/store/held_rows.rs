@@ -1,4 +1,4 @@
-//! Rows of the books that an open transaction has changed: what is to be written there has to wait for it.
+//! Rows of the tables that an open transaction has changed: what is to be written there has to wait for it.
 
 use std::collections::HashSet;
 

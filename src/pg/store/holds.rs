@@ -1,4 +1,4 @@
-//! What vendors may still bill for questions that were handed in, in the books.
+//! What vendors may still bill for questions that were handed in, in the tables.
 
 use uuid::Uuid;
 
@@ -25,12 +25,12 @@ fn sum_of(workspace: Uuid, currency: Currency, provider: &str) -> SumKey {
     }
 }
 
-/// What follows once the books are durable.
+/// What follows once the tables are durable.
 #[derive(Default)]
 pub struct Recorded {
-    /// Holds that the books have by now: leases need not cover them any more.
+    /// Holds that the tables have by now: leases need not cover them any more.
     pub written: Vec<(SumKey, Amount)>,
-    /// Holds that the books will never have.
+    /// Holds that the tables will never have.
     pub never: Vec<(SumKey, Amount)>,
     /// Holds are gone whose answers are booked: what was spent is to be written in the same transaction.
     pub any_gone: bool,

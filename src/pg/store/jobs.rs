@@ -344,7 +344,7 @@ fn key_hash(hex: &str) -> [u8; 32] {
     hash
 }
 
-// What the worker that keeps the books does with them.
+// What the maintenance worker does with them.
 
 /// Jobs of one role that wait.
 pub struct Waiting {

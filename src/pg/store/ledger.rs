@@ -70,7 +70,7 @@ pub fn add_to_ledger(workspace: Uuid, id: Uuid, amount: i64, note: Option<&str>)
     as_owner(|| LEDGER.run(&[arg(pg(workspace)), arg(pg(id)), arg(amount), arg(note)]));
 }
 
-/// One finished enrichment, as it goes into the books.
+/// One finished enrichment, as it goes into the tables.
 pub struct Entry<'a> {
     pub workspace: Uuid,
     pub request_id: Uuid,

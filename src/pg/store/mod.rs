@@ -1,5 +1,5 @@
 //! All SQL on our own tables. Names and operators are qualified; every function here runs as the extension's owner.
-//! `config` is what administrators set up, `books` what calls and the worker write, `receipts` what providers answered,
+//! `config` is what administrators set up, `ledger` and `history` what calls and the worker write, `receipts` what providers answered,
 //! `suppressions` whom they must not be asked about, `shared_values` what many people have in common, `tallies` what they came to, `jobs` what is queued,
 //! `pauses` and `frozen` whether that is worked on, `events` what administrators are told,
 //! `usage` sums of usage.

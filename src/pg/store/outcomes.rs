@@ -1,4 +1,4 @@
-//! Why contacts were not enriched, as the books keep it.
+//! Why contacts were not enriched, as the tables keep it.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use leadlex_domain::hash::Hash;
 use leadlex_domain::last_outcome::Trouble;
 use leadlex_domain::receipt::{Content, Filed};
 
-/// Whether the books may say something of one of these contacts.
+/// Whether the tables may say something of one of these contacts.
 pub fn any(workspace: Uuid, contacts: &[Hash]) -> bool {
     if !absence::may_have(Rows::Outcomes, workspace) {
         return false;

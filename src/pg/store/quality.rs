@@ -1,4 +1,4 @@
-//! What providers' answers were worth, in the books: sums by workspace and field, and of all workspaces together.
+//! What providers' answers were worth, in the tables: sums by workspace and field, and of all workspaces together.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -1,4 +1,4 @@
-//! Receipts in the books, and what is erased with them.
+//! Receipts in the tables, and what is erased with them.
 
 use crate::pg::installation;
 use serde_json::Value;
@@ -284,7 +284,7 @@ impl Person<'_> {
     }
 }
 
-/// Deletes what the books hold on a person, and the receipts of `questions`, as of now and not of the
+/// Deletes what the tables hold on a person, and the receipts of `questions`, as of now and not of the
 /// snapshot. Counts rows; `jobs` and `value_names` stay 0.
 pub fn erase(person: &Person, questions: &[Hash]) -> Erased {
     let workspace = || arg(pg(person.workspace));
@@ -339,14 +339,14 @@ static HOLDS: Statement =
 static WORKSPACES_OF: Statement =
     Statement::new(concat!("SELECT DISTINCT h.workspace_id FROM (", traces!(""), ") AS h"));
 
-/// Whether the books of the workspace hold something on a person.
+/// Whether the tables of the workspace hold something on a person.
 pub fn holds(person: &Person) -> bool {
     let [schema, table, contact, hash] = named((person.schema, person.table), person.contact, person.hash);
     let args = [schema, table, contact, hash, arg(pg(person.workspace))];
     as_owner(|| HOLDS.row(View::Latest, &args)).is_some_and(|row| boolean(&row, 0))
 }
 
-/// The workspaces whose books hold something on a contact, also those that are gone: their history has stayed. `hash`: see
+/// The workspaces whose tables hold something on a contact, also those that are gone: their history has stayed. `hash`: see
 /// [`leadlex_domain::receipt::person`].
 pub fn workspaces_of(table: (&str, &str), contact: &str, hash: Hash) -> Vec<Uuid> {
     let rows = as_owner(|| WORKSPACES_OF.query(View::Latest, &named(table, contact, hash)));

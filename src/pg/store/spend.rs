@@ -1,4 +1,4 @@
-//! What was spent, in the books, and the budgets.
+//! What was spent, in the tables, and the budgets.
 
 use std::collections::BTreeMap;
 
@@ -288,7 +288,7 @@ pub fn record(record: &Record) {
     });
 }
 
-/// What leases need not cover any more, because the books have it in the same transaction: else a crash would count it twice.
+/// What leases need not cover any more, because the tables have it in the same transaction: else a crash would count it twice.
 pub fn shrink_leases(by: &[(SumKey, Amount)]) {
     if by.is_empty() {
         return;

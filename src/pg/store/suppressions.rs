@@ -47,7 +47,7 @@ pub fn any(workspace: Option<Uuid>, people: impl FnOnce() -> Vec<Hash>) -> bool 
     of(EVERYWHERE) || workspace.is_some_and(of)
 }
 
-/// A provider has refused to tell about one of these, and the books do not say so yet.
+/// A provider has refused to tell about one of these, and the tables do not say so yet.
 pub fn waiting(workspace: Option<Uuid>, people: &[Hash]) -> bool {
     let found: Vec<Vec<u8>> =
         receipts::with(|arena| people.iter().flat_map(|hash| arena.refusals(&receipt_key(*hash))).collect());

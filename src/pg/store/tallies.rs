@@ -1,4 +1,4 @@
-//! Providers' tallies in the books, one row for each number that is not zero.
+//! Providers' tallies in the tables, one row for each number that is not zero.
 
 use uuid::Uuid;
 
@@ -12,7 +12,7 @@ static LOAD: Statement = Statement::new(
     "SELECT t.what, t.number FROM leadlex.provider_tally AS t WHERE t.provider_id OPERATOR(pg_catalog.=) $1",
 );
 
-/// The tally in the books; zeros where there is none.
+/// The tally in the tables; zeros where there is none.
 pub fn load(provider: Uuid) -> Tally {
     let rows = as_owner(|| LOAD.query(View::Latest, &[arg(pg(provider))]));
     let entries: Vec<(String, f64)> =

@@ -1,4 +1,4 @@
-//! Answers that providers owe, in the books.
+//! Answers that providers owe, in the tables.
 
 use std::collections::{HashMap, HashSet};
 
@@ -133,7 +133,7 @@ static GIVEN_BEFORE: Statement = Statement::new(
                      AND t.question OPERATOR(pg_catalog.<>) n.question)",
 );
 
-/// Those of new tickets whose id the vendor has given for somebody else, in the books or among these: by workspace and question.
+/// Those of new tickets whose id the vendor has given for somebody else, in the tables or among these: by workspace and question.
 fn of_others(tickets: &[(&Hash, &Filed, &Ticket)]) -> HashSet<(Uuid, Hash)> {
     let mut new: Vec<(&Hash, &Filed, i64, VendorId)> = tickets
         .iter()
@@ -262,7 +262,7 @@ fn count(statement: &'static Statement, args: &[Arg]) -> i64 {
     as_owner(|| statement.row(View::Latest, args)).map_or(0, |row| number(&row, 0))
 }
 
-/// How many answers the provider of this name owes, by the books.
+/// How many answers the provider of this name owes, by the tables.
 pub fn owed_by(provider: &str) -> i64 {
     count(&OWED_BY, &[arg(provider)])
 }

@@ -1,4 +1,4 @@
-//! Values that were taken back, as the books keep them.
+//! Values that were taken back, as the tables keep them.
 
 use uuid::Uuid;
 

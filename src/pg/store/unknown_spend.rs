@@ -1,4 +1,4 @@
-//! What a crash has left unknown, into the books: before anything else of this life of shared memory is written there.
+//! What a crash has left unknown, into the tables: before anything else of this life of shared memory is written there.
 
 use std::collections::BTreeMap;
 

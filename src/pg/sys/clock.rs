@@ -1,4 +1,4 @@
-//! The time of day, as shared memory and books have it.
+//! The time of day, as shared memory and tables have it.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -83,6 +83,13 @@ pub fn allow_private_addresses() -> bool {
     ALLOW_PRIVATE.get()
 }
 
+/// lock_timeout: how long the session waits for others. `None`: for ever.
+pub fn lock_timeout() -> Option<Duration> {
+    // SAFETY: a setting of Postgres's.
+    let milliseconds = unsafe { pg_sys::LockTimeout };
+    (milliseconds > 0).then(|| Duration::from_millis(milliseconds as u64))
+}
+
 /// leadlex.credit_wait: how long a call waits while other calls have reserved all credits.
 pub fn credit_wait() -> Duration {
     Duration::from_millis(CREDIT_WAIT.get() as u64)

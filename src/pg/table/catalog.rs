@@ -181,6 +181,11 @@ const PLAIN_STYLE: [(&CStr, &CStr); 5] = [
     (c"bytea_output", c"hex"),
 ];
 
+/// Whether there is such a relation.
+pub fn exists(relation: pg_sys::Oid) -> bool {
+    !names_of(relation).1.is_empty()
+}
+
 /// Qualified and quoted; empty names for a relation that is gone.
 pub fn name_of(relation: pg_sys::Oid) -> String {
     let (schema, table) = names_of(relation);

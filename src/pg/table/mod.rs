@@ -29,7 +29,7 @@ use uuid::Uuid;
 
 pub use ancestors::ancestors;
 pub use catalog::{
-    Column, columns, equality, is_part, name_of, names_of, plain_name_of, rule_instead_of_update,
+    Column, columns, equality, exists, is_part, name_of, names_of, plain_name_of, rule_instead_of_update,
     unfit_relation,
 };
 pub use column_fit::unfit_kind;

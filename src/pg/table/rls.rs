@@ -118,19 +118,19 @@ impl Binding {
     }
 
     /// Which of these rows, in their order, policies do not let the caller update. All are rows that it sees.
-    pub fn barred(&self, workspace: Uuid, ids: &[&str]) -> Vec<bool> {
+    pub fn update_denied(&self, workspace: Uuid, ids: &[&str]) -> Vec<bool> {
         let Some(relation) = self.relation else { self.gone() };
         // Who may update no column at all is told of that.
         // SAFETY: catalog look-ups for an existing relation; InvalidOid stands for the current role.
         let applies =
             unsafe { self.may_update_some() && self.hides_rows() && updates_are_stricter(relation) };
-        let mut barred = vec![applies; ids.len()];
+        let mut update_denied = vec![applies; ids.len()];
         if applies && !ids.is_empty() {
             NOTED.with_borrow_mut(Vec::clear);
             self.ask_policies(workspace, ids);
-            NOTED.take().into_iter().filter(|at| *at < ids.len()).for_each(|at| barred[at] = false);
+            NOTED.take().into_iter().filter(|at| *at < ids.len()).for_each(|at| update_denied[at] = false);
         }
-        barred
+        update_denied
     }
 
     fn ask_policies(&self, workspace: Uuid, ids: &[&str]) {
@@ -156,7 +156,7 @@ impl Binding {
     /// is.
     pub fn refuse_if_update_denied(&self, workspace: Uuid, id: &str) {
         // Gone meanwhile is something else.
-        if self.barred(workspace, &[id])[0] && self.read(workspace, id).is_some() {
+        if self.update_denied(workspace, &[id])[0] && self.read(workspace, id).is_some() {
             self.row_update_denied(id, "No provider was asked.");
         }
     }

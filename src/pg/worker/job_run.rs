@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use pgrx::pg_sys;
 
 use crate::pg::call::batch;
-use crate::pg::call::batch::{Call, FieldRequest, Outcomes, Visit};
+use crate::pg::call::batch::{Call, CreditWait, FieldRequest, Outcomes, Visit};
 use crate::pg::call::enqueue;
 use crate::pg::call::identity;
 use crate::pg::call::{refilling, target};
@@ -355,6 +355,7 @@ fn enrich(sets: &[&Set], caller: Caller, limit: Limit) -> Vec<(JobOutcome, Optio
         until,
         waits: true,
         outcomes: Outcomes::default(),
+        credit_wait: CreditWait::default(),
         crowd: Crowd::default(),
         visit: Some(visit),
     };

@@ -235,7 +235,7 @@ fn next(sweep: &mut VecDeque<u32>) -> Option<u32> {
         let longest = header.databases.iter().filter(ready).min_by_key(|d| (!d.urgent, d.last_run));
         let waiting = longest.map(|d| d.oid);
         let oid = waiting.or_else(|| sweep.pop_front())?;
-        let barred = header.is_locked_out(oid);
+        let locked_out = header.is_locked_out(oid);
         let untold = header.untold;
         let Some(database) = workers::entry(header, oid) else {
             // It stays in the line of those that are to be looked at.
@@ -243,7 +243,7 @@ fn next(sweep: &mut VecDeque<u32>) -> Option<u32> {
             sweep.push_back(oid);
             return None;
         };
-        if database.worker_pid == 0 && !barred {
+        if database.worker_pid == 0 && !locked_out {
             database.worker_pid = -1;
             database.not_before = now + START_PATIENCE_S;
             return Some(oid);

@@ -1,4 +1,4 @@
-//! Rate use into the books, and leases of it out of them.
+//! Rate use into the tables, and leases of it out of them.
 
 use crate::pg::installation;
 use crate::pg::installation::Installed;
@@ -28,7 +28,7 @@ pub fn leave(database: u32) {
     }
 }
 
-/// A record on its way into the books.
+/// A record on its way into the tables.
 pub struct Recorded {
     account: usize,
     key: AccountKey,
@@ -36,7 +36,7 @@ pub struct Recorded {
     admitted: u64,
 }
 
-/// When an account's lease is closed, so that eviction, shutdown and a crash find exact books.
+/// When an account's lease is closed, so that eviction, shutdown and a crash find exact figures.
 #[derive(Clone, Copy)]
 pub enum Close {
     All,

@@ -1,4 +1,4 @@
-//! One database's books: opens and closes leases of rate limits, folds the ledger into balances, forgets expired keys.
+//! One database's tables: opens and closes leases of rate limits, folds the ledger into balances, forgets expired keys.
 
 use crate::pg::installation;
 use crate::pg::shared::budgets;
@@ -46,7 +46,7 @@ thread_local! {
     static ENTERED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Entry of a database's worker, which keeps the books there until nothing is left to do. `arg` is the oid of
+/// Entry of a database's worker, which works there until nothing is left to do. `arg` is the oid of
 /// the database.
 #[pg_guard]
 #[unsafe(no_mangle)]
@@ -156,7 +156,7 @@ fn work_until_idle(database: u32) -> bool {
                     return true;
                 }
             }
-            // Cancelled because it has to leave. The books are still closed first, if that can be done in time.
+            // Cancelled because it has to leave. The leases are still closed first, if that can be done in time.
             Err(_) if !closing && has_to_leave(database) => continue,
             Err(_) if closing && lockouts::is_locked_out(database) => {
                 mark(database, |d| d.has_work = true);

@@ -1,4 +1,4 @@
-//! The background workers: one that keeps the books, and those that run queued jobs (`jobs`).
+//! The background workers: the maintenance worker, and those that run queued jobs (`jobs`).
 //!
 //! A launcher, connected to no database, starts one short-lived worker for each database in which work waits, a few
 //! at a time. A worker that finds nothing more to do for half a second leaves, so that it is in nobody's way

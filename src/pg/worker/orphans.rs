@@ -1,4 +1,4 @@
-//! Accounts of an extension that has been dropped: no call will use them, and no worker can write their books.
+//! Accounts of an extension that has been dropped: no call will use them, and no worker can write their tables.
 
 use crate::pg::installation;
 use crate::pg::installation::Installed;

@@ -1,4 +1,4 @@
-//! Receipts from shared memory into the books.
+//! Receipts from shared memory into the tables.
 
 use crate::pg::installation;
 use serde_json::json;
@@ -160,7 +160,7 @@ fn file(taken: &[Taken]) -> Done {
     store::tickets::file(&filed);
     store::outcomes::file(&filed);
     let holds = store::holds::file(filed.iter().map(|(_, filed)| filed));
-    // What an answer cost and what was held for it change in the books together: a crash loses neither.
+    // What an answer cost and what was held for it change in the tables together: a crash loses neither.
     let database = crate::pg::sys::database::this_database();
     let spent = holds.any_gone.then(|| spend_writer::write_with(database, Close::Idle));
     store::spend::shrink_leases(&holds.written);

@@ -1,4 +1,4 @@
-//! Spend from shared memory into the books, and leases out of them.
+//! Spend from shared memory into the tables, and leases out of them.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -55,7 +55,7 @@ impl Schedule {
     }
 }
 
-/// What is not in the books. What a crash has left unknown is booked first, but in a clone only where a call has caused
+/// What is not in the tables. What a crash has left unknown is booked first, but in a clone only where a call has caused
 /// something to be written.
 pub fn write(database: u32, close: Close) -> Result<(), TransactionFailure> {
     let written = attempt_as(c"leadlex_enrich: recording spend", || {

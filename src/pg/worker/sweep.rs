@@ -77,7 +77,7 @@ fn portion(remove: impl FnOnce() -> u64) -> u64 {
 /// What is held is looked at so often, in seconds, where nothing tells of a change.
 pub const HOLDS_EVERY_S: i64 = 300;
 
-/// Where it is time, or tickets were withdrawn: takes away what they leave, and books what is held for questions that are given
+/// Where it is time, or tickets were withdrawn: takes away what they leave, and counts as spent what is held for questions that are given
 /// up. Whether there is more to do.
 pub fn see_to_withdrawals(database: u32) -> bool {
     let now = clock::now();

@@ -1,4 +1,4 @@
-//! Providers' tallies from shared memory into the books.
+//! Providers' tallies from shared memory into the tables.
 
 use crate::pg::installation;
 use crate::pg::shared::provider_slots;
@@ -30,7 +30,7 @@ impl Schedule {
     }
 }
 
-/// What is not in the books.
+/// What is not in the tables.
 pub fn write(database: u32) -> Result<(), TransactionFailure> {
     if !provider_slots::is_ahead(database) {
         return Ok(());

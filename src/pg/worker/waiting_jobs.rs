@@ -1,4 +1,4 @@
-//! What waits in a database's queues, told to shared memory by the worker that keeps the books.
+//! What waits in a database's queues, told to shared memory by the maintenance worker.
 
 use crate::pg::installation::{self, Installed};
 use crate::pg::shared::job_queues::{QueueKey, entry, look_later};

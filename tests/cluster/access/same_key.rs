@@ -157,7 +157,7 @@ fn what_became_of_each_is_told() {
     }
     lock.commit().unwrap();
     let outcomes = "SELECT o.workspace_id FROM leadlex.outcome AS o JOIN leadlex.workspace AS w ON w.id = o.workspace_id WHERE o.contact_id = '1' ORDER BY w.name";
-    eventually("both are in the books", SOON, || {
+    eventually("both are in the tables", SOON, || {
         rows(&mut world.owner(), outcomes)
             == [json!({"workspace_id": world.workspace}), json!({"workspace_id": other})]
     });
@@ -228,7 +228,7 @@ fn what_is_held_where_a_row_was_before_is_found_by_the_owner() {
     assert_eq!(told(&mut caller, FORGET)["undone"], 2, "whoever has the row now");
 }
 
-/// Nothing is in the books yet, and the row is another's by now.
+/// Nothing is in the tables yet, and the row is another's by now.
 #[test]
 fn an_answer_that_waits_for_the_worker_is_found_where_the_row_was_before() {
     let (world, _, other) = with_rows(&[]);

@@ -292,7 +292,7 @@ fn what_is_told_is_the_callers_and_changes_nothing() {
     for table in HOLD {
         assert_eq!(before[table], after[table], "{table}");
     }
-    // What is on its way into the books, too.
+    // What is on its way into the tables, too.
     world.run("SELECT leadlex.unsuppress('zorblatt.quixley@quixley.example'); UPDATE crm SET email = 'zq@quixley.example', phone = NULL; DELETE FROM leadlex.receipt");
     let mut caller = world.caller();
     enrich(&mut caller, 1).unwrap();

@@ -39,7 +39,7 @@ fn an_answer_that_comes_after_a_cancel_is_kept_for_each_contact() {
     });
     assert_eq!(sqlstate(&result), "57014");
     assert_eq!(credits(&mut world.caller()), Some(100));
-    eventually("all answers are in the books", Duration::from_secs(20), || {
+    eventually("all answers are in the tables", Duration::from_secs(20), || {
         world.number("SELECT count(*) FROM leadlex.receipt") == 10
     });
     assert_eq!(outcomes(&enrich_all(&mut caller, 1..=10)), counts([("enriched", 10)]));
@@ -74,9 +74,9 @@ fn a_cut_body_says_nothing_about_anybody() {
     world.provider.on(ALL, |request| {
         Behaviour::HalfBody(crate::support::http::Response::json(200, &json!(answers(request))), After::Close)
     });
-    let before = world.books();
+    let before = world.ledger();
     assert_eq!(outcomes(&enrich_all(&mut world.caller(), 1..=6)), counts([("provider_unavailable", 6)]));
-    assert_eq!(world.books(), before);
+    assert_eq!(world.ledger(), before);
     assert_eq!(requests(&world), [6], "it was sent, and may be billed");
     world.provider.on(ALL, |request| Behaviour::json(200, json!(answers(request))));
     world.end_pauses();
@@ -90,7 +90,7 @@ fn kill_9_between_answer_and_commit_loses_nothing_that_was_written_down() {
     let backend = pid(&mut caller);
     caller.batch_execute("BEGIN").unwrap();
     assert_eq!(outcomes(&enrich_all(&mut caller, 1..=10)), counts([("enriched", 10)]));
-    eventually("all answers are in the books", Duration::from_secs(20), || {
+    eventually("all answers are in the tables", Duration::from_secs(20), || {
         world.number("SELECT count(*) FROM leadlex.receipt") == 10
     });
     world.cluster.kill9(backend);

@@ -288,7 +288,7 @@ impl Run {
     /// Once all answers are written down.
     fn kill(&mut self) {
         let known = self.states.values().filter(|state| **state != State::Unknown).count();
-        eventually("all answers are in the books", Duration::from_secs(20), || {
+        eventually("all answers are in the tables", Duration::from_secs(20), || {
             self.world.number("SELECT count(*) FROM leadlex.receipt") == known as i64
         });
         let backend =
@@ -305,7 +305,7 @@ impl Run {
     }
 
     /// What is written is what is known to be, and each of it was charged once.
-    fn check_books(&mut self, all: i64) {
+    fn check_ledger(&mut self, all: i64) {
         let rows =
             self.world.owner().query("SELECT email, phone FROM crm WHERE phone IS NOT NULL", &[]).unwrap();
         let written: BTreeMap<usize, String> =
@@ -342,10 +342,10 @@ fn run(by_id: bool) {
         };
         run.set(end);
         if number % 20 == 0 {
-            run.check_books(sets as i64 * IN_A_SET as i64);
+            run.check_ledger(sets as i64 * IN_A_SET as i64);
         }
     }
-    run.check_books(sets as i64 * IN_A_SET as i64);
+    run.check_ledger(sets as i64 * IN_A_SET as i64);
     run.world.check_credits_add_up();
 }
 

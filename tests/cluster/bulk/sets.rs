@@ -83,13 +83,13 @@ fn a_wrong_number_of_answers_writes_nothing() {
         let all: Vec<Value> = asked(request).into_iter().skip(1).map(hit).collect();
         Behaviour::json(200, json!(all))
     });
-    let before = world.books();
+    let before = world.ledger();
     let mut caller = world.caller();
     let rows = enrich_all(&mut caller, 1..=4);
     assert_eq!(outcomes(&rows), counts([("provider_unavailable", 4)]));
     let message: String = rows[0].get("error_message");
     assert!(message.contains("3 elements for 4 contacts"), "{message}");
-    assert_eq!(world.books(), before);
+    assert_eq!(world.ledger(), before);
     assert_eq!(requests(&world), [4]);
     // Nothing is remembered of it.
     world.provider.on(ALL, |request| Behaviour::json(200, answers_but(request, |_| None)));

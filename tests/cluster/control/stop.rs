@@ -80,7 +80,7 @@ fn with_480_contacts_running_no_request_is_later_than_a_second() {
     assert_eq!(world.number("SELECT max(attempts)::int8 FROM leadlex.job WHERE state = 'queued'"), 0);
     // Who was asked about was charged, and nobody else.
     let charged = done.len() as i64 + state("done");
-    assert_eq!((asked as i64, world.books().charges), (charged, charged));
+    assert_eq!((asked as i64, world.ledger().charges), (charged, charged));
     resume(&world);
     eventually("the queue goes on", SOON, || state("done") == 240);
     world.check_credits_add_up();

@@ -155,7 +155,7 @@ fn a_statement_that_dies_lets_the_worker_return() {
 }
 
 #[test]
-fn a_copy_has_books_of_its_own() {
+fn a_copy_has_ledger_of_its_own() {
     let world = world();
     let second = Second::new(&world, "second");
     second.keep_busy(30_000);

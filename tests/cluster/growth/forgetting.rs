@@ -72,7 +72,7 @@ fn what_a_workspace_forgets_reads_no_more_beside_many_that_have_the_key() {
     ));
     let mut caller = world.caller();
     caller.query_one("SELECT enrich_row('own_key', 1)", &[]).unwrap();
-    crate::support::eventually("it is in the books", super::SOON, || {
+    crate::support::eventually("it is in the tables", super::SOON, || {
         world.number("SELECT count(*) FROM leadlex.receipt WHERE person IS NOT NULL") == 1
             && world.number("SELECT count(*) FROM leadlex.value_name") > 0
     });

@@ -30,6 +30,22 @@ fn two_providers(world: &World) {
     });
 }
 
+/// As in a set: who has all needs no provider.
+#[test]
+fn what_is_filled_costs_nothing_whatever_becomes_of_the_providers() {
+    let world = world(2, a_match(0.28));
+    world.run("SELECT leadlex.enable_provider('main', false); UPDATE crm SET phone = '+12025550100'");
+    let mut caller = world.caller();
+    let rows = "SELECT count(*)::text FROM leadlex.estimate_cost('crm', (SELECT array_agg(id::text) FROM crm), '{phone}')";
+    assert_eq!(text(&mut caller, rows), "0");
+    world.run("UPDATE crm SET phone = NULL");
+    let refused = crate::support::fails(caller.query(rows, &[]));
+    assert_eq!(
+        (refused.sqlstate.as_str(), refused.message.as_str()),
+        ("55000", "every data provider is disabled")
+    );
+}
+
 #[test]
 fn what_is_told_before_agrees_with_what_is_spent() {
     let world = world(500, a_match(0.28));

@@ -290,7 +290,7 @@ fn charged_once(vendor: &mut Vendor, before: i64, reply: &Value, sources: &Value
     let sql = "SELECT jsonb_agg(field_sources) FROM leadlex.enrichment WHERE request_id::text = $1";
     let history: Value = vendor.world.owner().query_one(sql, &[&request_id]).unwrap().get(0);
     assert_eq!(history, json!([sources]));
-    assert_eq!(vendor.world.books().charges, 1, "one row of the ledger in all");
+    assert_eq!(vendor.world.ledger().charges, 1, "one row of the ledger in all");
     // Each vendor's answer counts as its own.
     let stats = |name: &str| {
         let sql = format!("SELECT matches - failures FROM leadlex.provider_stats WHERE name = '{name}'");

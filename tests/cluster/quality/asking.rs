@@ -37,7 +37,7 @@ fn only_whom_it_is_worth_to_ask_about_is_missing() {
         contact(4),
         contact(7)
     ));
-    let (books, asked) = (world.books(), world.provider.count());
+    let (ledger, asked) = (world.ledger(), world.provider.count());
     let fields = ", '{phone}'";
     assert_eq!(missing(&mut caller, fields), keys(&[1, 3, 8]));
     // The others of the six are not known of anybody but those of whom the provider said that it lacks them.
@@ -47,7 +47,11 @@ fn only_whom_it_is_worth_to_ask_about_is_missing() {
     caller.batch_execute("SET default_transaction_read_only = on").unwrap();
     assert_eq!(missing(&mut caller, fields).len(), 3, "also where nothing can be written");
     caller.batch_execute("RESET default_transaction_read_only").unwrap();
-    assert_eq!((world.books(), world.provider.count()), (books, asked), "nobody was asked, nothing written");
+    assert_eq!(
+        (world.ledger(), world.provider.count()),
+        (ledger, asked),
+        "nobody was asked, nothing written"
+    );
     // A night's job: once, and then there is nobody left.
     let job = "SELECT count(*) FROM enrich_rows('crm', ARRAY(SELECT leadlex.missing('crm', '{phone}')), '{phone}') WHERE status = 'enriched'";
     assert_eq!(number(&mut caller, job), 3);

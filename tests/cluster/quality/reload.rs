@@ -63,7 +63,7 @@ fn what_an_enrichment_replaced_itself_does_not_keep_the_rest_from_coming_back() 
 fn a_reloaded_table_is_refilled_without_a_request() {
     let world = reloaded();
     let mut caller = world.caller();
-    let (charges, requests) = (world.books().charges, world.provider.count());
+    let (charges, requests) = (world.ledger().charges, world.provider.count());
     assert_eq!(
         number(
             &mut caller,
@@ -85,7 +85,7 @@ fn a_reloaded_table_is_refilled_without_a_request() {
     for (n, why) in [(3, "taken back"), (4, "forgotten"), (5, "somebody else by now")] {
         assert_eq!(world.phone(n), None, "{why}");
     }
-    assert_eq!((world.books().charges, world.provider.count()), (charges, requests));
+    assert_eq!((world.ledger().charges, world.provider.count()), (charges, requests));
     // A row of before there was a hash of whom it was about.
     world.run("UPDATE leadlex.enrichment SET identity = NULL");
     assert_eq!(number(&mut caller, REFILL), 1);

@@ -56,10 +56,10 @@ fn a_row_says_what_came_of_it_in_sets_by_trigger_and_by_queue() {
     );
     world.end_pauses();
     insert(&world, 2);
-    let charges = world.books().charges;
+    let charges = world.ledger().charges;
     assert_eq!(set(&mut caller, "2_"), ["no_match", "no_match", "no_match", "failed", "enriched"]);
     assert_eq!(statuses(&world, "2_"), EXPECTED);
-    assert_eq!(world.books().charges, charges + 1, "a status costs nothing");
+    assert_eq!(world.ledger().charges, charges + 1, "a status costs nothing");
     world.end_pauses();
     // A row that says so already is left alone.
     let versions = "SELECT xmin::text || ctid::text FROM crm WHERE id::text LIKE '%2_' ORDER BY id";
@@ -198,7 +198,7 @@ fn a_table_that_refuses_a_status_gets_the_fields() {
         assert_eq!(set(&mut caller, ""), [vec!["unchanged"], vec!["enriched"; 39]].concat(), "{sql}");
         assert!(statuses(&world, "").iter().all(|status| status.is_empty()), "{sql}");
         assert_eq!(world.number("SELECT count(*) FROM crm WHERE phone IS NOT NULL"), 40, "{sql}");
-        assert_eq!(world.books().charges, 40, "{sql}");
+        assert_eq!(world.ledger().charges, 40, "{sql}");
         let warnings = told.warnings();
         assert_eq!(warnings.len(), 2, "{sql}: {warnings:?}");
         assert!(

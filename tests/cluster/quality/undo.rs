@@ -28,7 +28,7 @@ fn one_vendors_week_is_taken_back_after_a_dry_run() {
         contact(2),
         contact(3)
     ));
-    let (before, mut caller) = (world.books(), world.caller());
+    let (before, mut caller) = (world.ledger(), world.caller());
     let expected = [
         found(1, None, "reverted"),
         found(2, None, "changed_since"),
@@ -37,7 +37,7 @@ fn one_vendors_week_is_taken_back_after_a_dry_run() {
     ];
     let dry = rows(&mut caller, &format!("{WEEK}, dry_run => true)"));
     assert_eq!(dry, expected);
-    assert_eq!(world.books(), before, "a dry run changes nothing");
+    assert_eq!(world.ledger(), before, "a dry run changes nothing");
     assert_eq!(world.number("SELECT count(*) FROM leadlex.enrichment WHERE reverted_at IS NOT NULL"), 0);
     assert_eq!(rows(&mut caller, &format!("{WEEK})")), expected);
     assert_eq!(world.phone(1), None);

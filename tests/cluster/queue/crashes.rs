@@ -4,7 +4,7 @@ use super::*;
 use crate::support::Stop;
 use crate::world::credits;
 
-/// Five contacts of a set are answered, with receipts in the books, and the worker waits for the sixth.
+/// Five contacts of a set are answered, with receipts in the tables, and the worker waits for the sixth.
 fn in_the_middle(world: &World) -> i32 {
     in_the_middle_of(world, |world| {
         enqueue(&mut world.caller(), 1..=6);

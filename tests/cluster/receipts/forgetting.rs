@@ -15,7 +15,7 @@ fn forgetting_a_person_erases_all_that_is_held() {
             .unwrap();
     }
     let mut transaction = caller.transaction().unwrap();
-    // The other one's answer is still on its way to the books.
+    // The other one's answer is still on its way to the tables.
     let sql = "SELECT leadlex.forget_contact($1)";
     let erased: Value = transaction.query_one(sql, &[&contact(1)]).unwrap().get(0);
     transaction.rollback().unwrap();
@@ -95,7 +95,7 @@ fn what_a_workspace_forgets_is_not_anothers() {
     world.run("UPDATE crm SET phone = NULL");
     enrich(&mut caller, 1).unwrap();
     assert_eq!(world.provider.count(), 2);
-    eventually("it is in the books", SOON, || status(&world, "receipts_written") == 2);
+    eventually("it is in the tables", SOON, || status(&world, "receipts_written") == 2);
     run(&mut caller, "SET leadlex.receipt_ttl = '1d'");
     world.run("UPDATE crm SET phone = NULL");
     enrich(&mut caller, 1).unwrap();

@@ -49,7 +49,7 @@ fn an_answer_whose_receipt_an_open_transaction_holds_waits_alone() {
         let ids: Vec<_> = (3..=30).map(contact).collect();
         caller.execute("SELECT * FROM enrich_contacts($1)", &[&ids]).unwrap();
         let receipts = "SELECT count(*) FROM leadlex.receipt WHERE person IS NOT NULL";
-        eventually("all others are in the books", Duration::from_secs(10), || world.number(receipts) >= 28);
+        eventually("all others are in the tables", Duration::from_secs(10), || world.number(receipts) >= 28);
         let mut owner = world.owner();
         let told = "SELECT count(*) FROM leadlex.check() WHERE problem LIKE '1 answers%'";
         assert_eq!((put_off(&world), number(&mut owner, told)), (1, 1));
@@ -75,7 +75,7 @@ fn an_answer_whose_receipt_an_open_transaction_holds_waits_alone() {
             "{failure:?}"
         );
         open.batch_execute("COMMIT").unwrap();
-        eventually("it is in the books", Duration::from_secs(10), || put_off(&world) == 0);
+        eventually("it is in the tables", Duration::from_secs(10), || put_off(&world) == 0);
         caller.execute("SELECT leadlex.forget_contact($1)", &[&contact(2)]).unwrap();
         assert!(credits(&mut caller).is_some());
     }

@@ -343,7 +343,7 @@ fn a_full_buffer_warns_and_goes_on() {
     assert!(n > 20, "64 kB hold more than {n} answers");
     assert_eq!(status(&world, "receipts_dropped"), 1);
     assert_eq!(status(&world, "receipts_waiting"), i64::from(n) - 1);
-    assert_eq!(world.books().charges, i64::from(n), "every call was answered and charged");
+    assert_eq!(world.ledger().charges, i64::from(n), "every call was answered and charged");
 
     // A set loses many, and says so once.
     let before = told.messages().len();
@@ -393,7 +393,7 @@ fn a_request_key_marks_repetitions_of_one_request() {
 fn what_calls_leave_is_of_the_present_form_and_nothing_of_the_former_is_looked_for() {
     let world = World::new();
     enrich(&mut world.caller(), 1).unwrap();
-    eventually("the receipt is in the books", Duration::from_secs(30), || {
+    eventually("the receipt is in the tables", Duration::from_secs(30), || {
         world.number("SELECT count(*) FROM leadlex.receipt") == 1
     });
     assert_eq!(world.number("SELECT count(*) FROM leadlex.receipt WHERE former"), 0);

@@ -166,7 +166,7 @@ fn an_open_decision_about_a_value_holds_up_no_answer() {
     deciding.execute("SELECT leadlex.allow_shared_value($1)", &[&NOBODYS]).unwrap();
     let mut caller = world.caller();
     one_by_one(&mut caller, 1..=5);
-    eventually("the receipts are in the books", Duration::from_secs(5), || {
+    eventually("the receipts are in the tables", Duration::from_secs(5), || {
         world.number("SELECT count(*) FROM leadlex.receipt") == 5
     });
     std::thread::sleep(Duration::from_millis(500));

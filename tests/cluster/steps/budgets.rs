@@ -28,7 +28,7 @@ fn budget(world: &World) -> String {
     text(world, "SELECT format('%s %s', used, remaining) FROM leadlex.budget")
 }
 
-/// As the books have it.
+/// As the tables have it.
 fn held(world: &World) -> String {
     text(world, "SELECT coalesce(sum(amount), 0)::text FROM leadlex.spend_hold")
 }

@@ -57,7 +57,7 @@ fn job(world: &World) -> (String, Option<String>, Option<String>) {
     (row.get(0), row.get(1), row.get(2))
 }
 
-/// What was said of the contact by now is in the books with what is said of another one, or taken back.
+/// What was said of the contact by now is in the tables with what is said of another one, or taken back.
 fn is_no_trouble(world: &World) {
     world.run(&format!("UPDATE crm SET email = NULL, full_name = NULL WHERE id = '{}'", contact(2)));
     world.caller().execute("SELECT try_enrich_contact($1, '{seniority}')", &[&contact(2)]).unwrap();
@@ -242,7 +242,7 @@ fn in_turn(world: &World, path: &'static str, answers: Vec<(u16, Value)>) {
     });
 }
 
-/// Nothing was written and nothing is owed by the books: it has said all the same that it answers later.
+/// Nothing was written and nothing is owed by the tables: it has said all the same that it answers later.
 #[test]
 fn who_answers_later_alone_is_remembered_too() {
     let world = answering_later(0);

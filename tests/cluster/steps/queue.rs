@@ -174,7 +174,7 @@ fn polls_of_a_job_use_one_admission() {
     enqueue(&mut world.caller(), 1..=1);
     wait_for_jobs(&world, "done", 1);
     assert_eq!(world.provider.count_of(POLL), 3);
-    assert_eq!(world.books().rate_used, [1, 1]);
+    assert_eq!(world.ledger().rate_used, [1, 1]);
 }
 
 /// The vendor gives a title at once, and the phone later.

@@ -1,4 +1,4 @@
-//! What must be true when a storm is over: the books are exactly what the server acknowledged.
+//! What must be true when a storm is over: the tables are exactly what the server acknowledged.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ pub fn check(storm: &Storm, record: &Record) {
     }
 }
 
-/// What was acknowledged, and of transactions whose end nobody heard those that are in the books: wholly, or not at all.
+/// What was acknowledged, and of transactions whose end nobody heard those that are in the tables: wholly, or not at all.
 fn acknowledged(storm: &Storm, owner: &mut Client, record: &Record) -> Vec<Effect> {
     let mut expected = record.committed.clone();
     for effects in record.unknown.iter().filter(|effects| !effects.is_empty()) {

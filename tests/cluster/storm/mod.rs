@@ -1,5 +1,5 @@
 //! Everything at once, at random: calls, rollbacks, savepoints, exception blocks, keys, cancels, terminations, grants,
-//! misbehaving providers, limits; and the same again with crashes. Whatever happened, the books add up at every instant
+//! misbehaving providers, limits; and the same again with crashes. Whatever happened, the ledger adds up at every instant
 //! and at the end, to exactly what the server acknowledged.
 //!
 //! The seed decides what every session does in which order, what is done to the sessions and when (counted in
@@ -77,7 +77,7 @@ impl Seed {
 }
 
 #[test]
-fn the_books_add_up_whatever_happens() {
+fn the_ledger_adds_up_whatever_happens() {
     let seed = Seed::choose();
     let each = 90;
     let faults = plan::faults(
@@ -120,7 +120,7 @@ fn the_books_add_up_whatever_happens() {
 }
 
 #[test]
-fn the_books_add_up_whatever_crashes() {
+fn the_ledger_adds_up_whatever_crashes() {
     let seed = Seed::choose();
     let each = 45;
     let kinds: [plan::Kind; 5] = [

@@ -1,4 +1,4 @@
-//! A look at the books every few milliseconds, each in one snapshot, while the storm is on.
+//! A look at the tables every few milliseconds, each in one snapshot, while the storm is on.
 
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -49,7 +49,7 @@ impl Storm {
             }
         }
         if looks < 50 {
-            self.problem(format!("only {looks} looks at the books"));
+            self.problem(format!("only {looks} looks at the ledger"));
         }
     }
 

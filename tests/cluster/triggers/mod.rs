@@ -87,7 +87,7 @@ fn rows_are_enriched_in_the_inserting_transaction_by_whoever_inserts() {
         loader.run(&insert(41, 50));
         assert_eq!((filled(&world), world.provider.count()), (50, 50));
         world.check_credits_add_up();
-        assert_eq!(world.books().credits, Some(950));
+        assert_eq!(world.ledger().credits, Some(950));
         let roles = world.number("SELECT count(*) FROM leadlex.enrichment WHERE contact_id = '1'");
         assert_eq!(roles, 1);
     }
@@ -259,7 +259,7 @@ fn an_update_while_its_contact_is_being_enriched_waits_for_nobody() {
     assert_eq!(fails(result).sqlstate, "40001");
     let warnings = loader.warnings();
     assert_eq!(warnings.len(), 1);
-    assert!(warnings[0].contains("somebody else is enriching the contact just now"), "{warnings:?}");
+    assert!(warnings[0].contains("another session is enriching the contact just now"), "{warnings:?}");
     jobs(&world, "done", 1);
     assert_eq!(world.number("SELECT count(*) FROM lead WHERE phone = '+1202555 ' || email"), 1);
 }

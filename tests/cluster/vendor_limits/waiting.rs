@@ -123,7 +123,7 @@ fn a_set_waits_for_the_next_minute_where_it_is_to() {
     let world = world(12, &["leadlex.total_timeout = '2s'"]);
     configure(&world, json!({"max_requests_per_minute": 6}));
     assert_eq!(enriched(&mut world.caller(), 1..=5), 5);
-    crate::support::eventually("the worker closes the books", Duration::from_secs(10), || {
+    crate::support::eventually("the worker closes the leases", Duration::from_secs(10), || {
         world.number("SELECT count(*) FROM leadlex.rate_use WHERE lease = 0 AND day_used = 5") == 1
     });
     // As though that had been most of a minute ago.

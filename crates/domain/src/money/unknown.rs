@@ -16,7 +16,7 @@ pub struct Scope {
     pub workspace: Option<[u8; 16]>,
 }
 
-/// What could be spent of one workspace and provider before the books were written again.
+/// What could be spent of one workspace and provider before the tables were written again.
 #[derive(Clone, Debug)]
 pub struct Left {
     pub of: Scope,

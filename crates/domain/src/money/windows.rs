@@ -226,7 +226,7 @@ impl Windows {
         self.polls_reserved = self.polls_reserved.minus(amount);
     }
 
-    /// Books what a request cost that was sent on this day.
+    /// Counts what a request cost that was sent on this day.
     pub fn book(&mut self, sent_on: i64, cost: Amount, now: i64) {
         self.advance(now);
         // A clock that was set back meanwhile: what was sent on a day that has not come yet counts today.

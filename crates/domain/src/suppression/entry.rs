@@ -40,7 +40,7 @@ impl Mistake {
             Mistake::Nothing => "is no e-mail address, no LinkedIn profile and no @domain",
             Mistake::Several => "has more than one address in it",
             Mistake::Wildcard => "has a wildcard in it",
-            Mistake::PublicSuffix => "is a domain under which everybody can have one",
+            Mistake::PublicSuffix => "is a suffix under which domains are registered",
         }
     }
 }

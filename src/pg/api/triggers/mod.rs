@@ -22,7 +22,7 @@ use uuid::Uuid;
 use crate::pg::api::later;
 use crate::pg::api::later::Reason;
 use crate::pg::call::batch;
-use crate::pg::call::batch::{Call, FieldRequest, Outcomes, caps};
+use crate::pg::call::batch::{Call, CreditWait, FieldRequest, Outcomes, caps};
 use crate::pg::call::identity;
 use crate::pg::call::trigger::{self, Fired, NewRow};
 use crate::pg::shared::layout;
@@ -383,6 +383,7 @@ fn enrich(
         until: Some(budget.until()),
         waits: false,
         outcomes: Outcomes::default(),
+        credit_wait: CreditWait::default(),
         crowd: Crowd::default(),
         visit: None,
     };

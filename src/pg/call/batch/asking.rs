@@ -46,8 +46,11 @@ impl Batch<'_> {
             let hint = (self.queue.len() + 1).min(PORTION) as i64;
             // What this batch itself holds may come back: then it is not worth waiting for others, nor time to give up.
             let own = self.pool.is_in_use();
-            let patience = if own { Duration::ZERO } else { settings::credit_wait() };
-            if !self.pool.take(account, hint, patience) {
+            let reserved = match own {
+                true => self.pool.take(account, hint, Duration::ZERO),
+                false => self.credit_wait.spend(self.until, |wait| self.pool.take(account, hint, wait)),
+            };
+            if !reserved {
                 if own {
                     self.short_of_credits = true;
                     return self.queue.push_front(member);

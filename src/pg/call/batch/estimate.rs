@@ -48,7 +48,7 @@ pub fn estimate(target: Target, ids: Vec<Option<String>>, asked: FieldRequest) -
 
 /// The same, as what it would cost.
 ///
-/// Raises what `estimate` does, and 55000: there is no enabled provider.
+/// Raises what `estimate` does.
 pub fn estimate_cost(
     target: Target,
     ids: Vec<Option<String>>,
@@ -73,7 +73,8 @@ fn counted(
     let (workspace, request) = (caller.workspace.id, lookup::request(&binding, asked));
     let mut outlook = Outlook::new(BatchScope { workspace, binding: &binding, request });
     if with_costs {
-        let providers = provider::for_workspace(workspace);
+        // Where a contact is to be asked about and there is none, the count raises that.
+        let providers = provider::enabled_for(workspace);
         let wanted = request.fields.intersect(request.mapped);
         let order = provider::order(&providers, request.mode, (wanted, ids.len()));
         outlook.costs = Some(CostEstimate::new(workspace, &providers, order));
@@ -216,7 +217,7 @@ impl<'a> Outlook<'a> {
         let BatchScope { workspace, binding, request } = self.scope;
         // Where nothing can be written, whether it may be cannot be found out.
         let denied = match preconditions::read_only() {
-            false => binding.barred(workspace, ids),
+            false => binding.update_denied(workspace, ids),
             true => vec![false; ids.len()],
         };
         let found = binding.read_many(workspace, ids);

@@ -85,7 +85,7 @@ impl Batch<'_> {
         let claimed = self.claim_portion();
         let keys: Vec<&str> = claimed.iter().map(|(_, id)| id.as_str()).collect();
         let found = self.binding.read_many(self.workspace(), &keys);
-        let denied = self.binding.barred(self.workspace(), &keys);
+        let denied = self.binding.update_denied(self.workspace(), &keys);
         let kept = ownership::kept(self.workspace(), &self.binding, self.request.overwrite, &found);
         let mut members = Vec::with_capacity(claimed.len());
         let found = found.into_iter().zip(kept);
@@ -148,9 +148,9 @@ impl Batch<'_> {
             }
             let key = target::contact_claim(&self.binding, self.workspace(), &id);
             preconditions::begin(key, || format!("contact {}", short(&id)));
-            let (sqlstate, message) = match claims::try_claim(key, self.waits) {
+            let (sqlstate, message) = match claims::claim_one_of_many(key, self.waits) {
                 Ok(Claimed::ByOthers) => {
-                    (sqlstate::LOCK_NOT_AVAILABLE, "somebody else is enriching the contact just now")
+                    (sqlstate::LOCK_NOT_AVAILABLE, "another session is enriching the contact just now")
                 }
                 Err(claims::TooMany) => (sqlstate::OUT_OF_MEMORY, claims::TooMany::MESSAGE),
                 Ok(state) => {

@@ -5,6 +5,7 @@ mod answers;
 mod asking;
 pub mod caps;
 mod costs;
+mod credit_wait;
 mod ended;
 mod estimate;
 mod halting;
@@ -42,6 +43,7 @@ use crate::pg::sys::settings;
 use crate::pg::table::Binding;
 pub use answers::Outcomes;
 pub use costs::ProviderCosts;
+pub use credit_wait::CreditWait;
 pub use estimate::{estimate, estimate_cost, missing};
 use halting::Rest;
 use leadlex_domain::batch::{BatchResult, Order, Status};
@@ -112,6 +114,7 @@ pub struct Batch<'s> {
     asked: HashSet<Hash>,
     /// What they came to, where no receipt tells.
     outcomes: Outcomes,
+    credit_wait: CreditWait,
     /// What became of contacts, not told to the worker yet.
     outcomes_told: Vec<outcome::Told>,
     /// Rows say what came of their contact, and the caller may write that.
@@ -157,6 +160,7 @@ pub struct Call {
     pub waits: bool,
     /// What other parts of the same set were told.
     pub outcomes: Outcomes,
+    pub credit_wait: CreditWait,
     /// What the contacts of all its parts have in common.
     pub crowd: Crowd,
     /// The queue's: `None` for a call.
@@ -199,7 +203,7 @@ pub fn permitted(caller: Caller) -> Result<Caller, Failure> {
 pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress, sink: &'s mut Sink<'s>) {
     preconditions::require_writable();
     transaction::mark_called();
-    let Call { caller, target, request, until, waits, outcomes, crowd, visit } = call;
+    let Call { caller, target, request, until, waits, outcomes, credit_wait, crowd, visit } = call;
     let caller = target::as_it_is_now(caller);
     let binding = target::binding(target);
     preconditions::refuse_row_in_update(binding.relation());
@@ -235,6 +239,7 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
         being_asked: HashSet::new(),
         asked: HashSet::new(),
         outcomes,
+        credit_wait,
         outcomes_told: Vec::new(),
         tells_status,
         unwritten: Vec::new(),

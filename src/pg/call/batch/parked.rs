@@ -8,7 +8,7 @@ use crate::pg::provider::{self, Awaited, LaterAnswer};
 use crate::pg::shared::single_flight;
 use crate::pg::shared::single_flight::{Ear, Place};
 use crate::pg::shared::wait;
-use crate::pg::sys::clock;
+use crate::pg::sys::{clock, settings};
 use leadlex_domain::sqlstate;
 use leadlex_domain::steps::{CallOutcome, Event, Raised, Step};
 
@@ -84,7 +84,7 @@ impl Batch<'_> {
         }
         let places: Vec<Place> = self.parked.iter().filter_map(Parked::place).collect();
         let mut over = single_flight::over(&places).into_iter();
-        let (mut ready, patience) = (Vec::new(), single_flight::lock_timeout());
+        let (mut ready, patience) = (Vec::new(), settings::lock_timeout());
         let now = clock::now_us();
         for parked in std::mem::take(&mut self.parked) {
             let late = parked.member.deadline.is_some_and(|deadline| Instant::now() >= deadline);
@@ -180,7 +180,7 @@ impl Batch<'_> {
         let now = Instant::now();
         let ends = self.parked.iter().filter_map(|parked| parked.member.deadline);
         let nearest = ends.min().map_or(LOOK_ROUND, |end| end.saturating_duration_since(now));
-        let patience = single_flight::lock_timeout().unwrap_or(LOOK_ROUND).max(Duration::from_millis(1));
+        let patience = settings::lock_timeout().unwrap_or(LOOK_ROUND).max(Duration::from_millis(1));
         let event = match self.ear {
             Some(_) => wait::Event::Question,
             None => wait::Event::Provider,

@@ -1,7 +1,7 @@
 //! Providers' health and tallies, in shared memory for all backends of all databases. Helper threads write here, since an
 //! answer may come after its call was cancelled.
 //!
-//! A place holds what a provider came to since the server started (`since`) and what the books had before (`base`); the
+//! A place holds what a provider came to since the server started (`since`) and what the tables had before (`base`); the
 //! worker writes the sum. A place that is wanted for another provider is the one not used for longest.
 
 use crate::pg::installation;
@@ -38,7 +38,7 @@ thread_local! {
     static SEEN: RefCell<HashMap<AccountKey, ProviderSlot>> = RefCell::new(HashMap::new());
 }
 
-/// The place of a provider of this database, with what the books say of it.
+/// The place of a provider of this database, with what the tables say of it.
 pub fn open(provider: Uuid) -> ProviderSlot {
     let key = installation::account_key(provider);
     let slot = match SEEN.with_borrow(|seen| seen.get(&key).copied()).filter(|slot| slot.touch()) {
@@ -47,7 +47,7 @@ pub fn open(provider: Uuid) -> ProviderSlot {
     };
     SEEN.with_borrow_mut(|seen| seen.insert(key, slot));
     if slot.with(|state| state.loaded) == Some(false) {
-        // Two may read at once: the second finds it done. Nothing is written to the books before.
+        // Two may read at once: the second finds it done. Nothing is written to the tables before.
         let base = store::tallies::load(provider);
         let low_before = store::vendor_balances::was_low(provider);
         slot.with(|state| {
@@ -80,7 +80,7 @@ fn find_or_take(key: AccountKey) -> ProviderSlot {
         if let Some(slot) = provider_slots::with(index, |state| state.slot_of(index, key)) {
             return slot;
         }
-        // A free one, else one of which the books know everything, else the oldest.
+        // A free one, else one of which the tables know everything, else the oldest.
         let rank = provider_slots::with(index, |s| (!s.is_free(), s.changes != s.recorded, s.last_used));
         if best.is_none_or(|(least, _)| rank < least) {
             best = Some((rank, index));

@@ -1,8 +1,8 @@
-//! What was spent and is not in the books yet, and how much budgets have left: tables of bounded size.
+//! What was spent and is not written down yet, and how much budgets have left: tables of bounded size.
 //!
 //! They live in shared memory, but nothing here knows that, so it can be tested by itself. A request that is priced touches four
 //! sums: of its workspace and provider, of either alone, and of all. What one of them has reserved or not recorded keeps it in
-//! its place. The finest of the four has the *lease*: so much may be spent before the books have to be written again. What
+//! its place. The finest of the four has the *lease*: so much may be spent before it has to be written down again. What
 //! was leased and not recorded before a crash counts as spent afterwards.
 
 use leadlex_domain::money::hold::HoldChange;
@@ -288,9 +288,9 @@ pub enum Denied {
     Budget(usize),
     /// An answer has reported so many credits, more than was said.
     Reported(Amount),
-    /// The books have to be written first.
+    /// What was spent has to be written down first.
     NeedsLease,
-    /// There is no place: the books have to be written first.
+    /// There is no place: what was spent has to be written down first.
     NoRoom,
 }
 

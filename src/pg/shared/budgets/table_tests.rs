@@ -26,13 +26,13 @@ impl Tables {
     }
 
     /// What the worker does.
-    fn write(&mut self, books: &mut Books, close: Close, now: i64) {
+    fn write(&mut self, stored: &mut Stored, close: Close, now: i64) {
         let record = self.table().record((1, 2), close, now);
         for (_, counts) in &record.entries {
-            books.spent = books.spent.plus(counts.cost).plus(counts.unknown);
+            stored.spent = stored.spent.plus(counts.cost).plus(counts.unknown);
         }
         for (_, lease) in &record.leases {
-            books.lease = *lease;
+            stored.lease = *lease;
         }
         self.table().recorded(&record);
     }
@@ -40,7 +40,7 @@ impl Tables {
 
 /// What is durable.
 #[derive(Default)]
-struct Books {
+struct Stored {
     spent: Amount,
     lease: Amount,
 }
@@ -99,14 +99,14 @@ fn a_sum_is_loaded_once_and_stays_while_it_is_needed() {
     tables.table().not_loaded(&of);
     ready(&mut tables, of);
     assert_eq!(tables.table().reserve(&wish(of, 10, &[], NOW)).unwrap_err(), Denied::NeedsLease);
-    let mut books = Books::default();
-    tables.write(&mut books, Close::Idle, NOW);
+    let mut stored = Stored::default();
+    tables.write(&mut stored, Close::Idle, NOW);
     let held = tables.table().reserve(&wish(of, 10, &[], NOW)).unwrap();
     // All four are in use.
     assert_eq!(tables.table().load(&key(2, "two"), NOW), Load::NoRoom);
     tables.table().settle(&held, (&bill(7), &FieldCounts::NONE), HoldChange::default(), NOW);
-    tables.write(&mut books, Close::Unused, NOW);
-    assert_eq!((books.spent, books.lease), (Amount(7), Amount::ZERO));
+    tables.write(&mut stored, Close::Unused, NOW);
+    assert_eq!((stored.spent, stored.lease), (Amount(7), Amount::ZERO));
     assert_eq!(tables.table().load(&key(2, "two"), NOW), Load::Mine);
     assert!(tables.entries.iter().all(Entry::is_free));
 }
@@ -119,7 +119,7 @@ fn each_budget_counts_its_own_sum() {
         ready(&mut tables, of);
         let _ = tables.table().reserve(&wish(of, 10, &[], NOW));
     }
-    tables.write(&mut Books::default(), Close::Idle, NOW);
+    tables.write(&mut Stored::default(), Close::Idle, NOW);
     let held = tables.table().reserve(&wish(one, 60, &[], NOW)).unwrap();
     let limit = |sum| [Limit { sum, period: Period::Day, amount: Amount(100) }];
     let mut left = |of, sum, most| tables.table().reserve(&wish(of, most, &limit(sum), NOW)).map(|_| ());
@@ -140,7 +140,7 @@ fn a_vendor_that_reports_more_than_it_said_is_passed_over() {
     ready(&mut tables, of);
     let priced = |most| Wish { most_credits: Some(Amount(most)), ..wish(of, 10, &[], NOW) };
     let _ = tables.table().reserve(&priced(8));
-    tables.write(&mut Books::default(), Close::Idle, NOW);
+    tables.write(&mut Stored::default(), Close::Idle, NOW);
     let held = tables.table().reserve(&priced(8)).unwrap();
     tables.table().settle(
         &held,
@@ -161,10 +161,10 @@ fn a_lease_is_of_its_day() {
     let of = key(1, "one");
     ready(&mut tables, of);
     let _ = tables.table().reserve(&wish(of, 10, &[], NOW));
-    tables.write(&mut Books::default(), Close::Idle, NOW);
+    tables.write(&mut Stored::default(), Close::Idle, NOW);
     assert!(tables.table().reserve(&wish(of, 10, &[], NOW)).is_ok());
     assert_eq!(tables.table().reserve(&wish(of, 10, &[], NOW + 60)).unwrap_err(), Denied::NeedsLease);
-    tables.write(&mut Books::default(), Close::Idle, NOW + 60);
+    tables.write(&mut Stored::default(), Close::Idle, NOW + 60);
     assert!(tables.table().reserve(&wish(of, 10, &[], NOW + 60)).is_ok());
 }
 
@@ -184,7 +184,7 @@ fn what_has_no_price_needs_no_books() {
 }
 
 proptest! {
-    /// Whenever the server is killed: what the books have, with the lease, is never less than what was spent or could have been,
+    /// Whenever the server is killed: what the tables have, with the lease, is never less than what was spent or could have been,
     /// and that is never more than the budget.
     #[test]
     fn a_crash_at_any_time_forgets_nothing(
@@ -195,9 +195,9 @@ proptest! {
         let of = key(1, "one");
         ready(&mut tables, of);
         let limits = [Limit { sum: 3, period: Period::Total, amount: Amount(budget) }];
-        let (mut books, mut spent, mut open) = (Books::default(), Amount::ZERO, Vec::new());
+        let (mut stored, mut spent, mut open) = (Stored::default(), Amount::ZERO, Vec::new());
         // A record that is not durable yet.
-        let mut pending: Option<(Record, Books)> = None;
+        let mut pending: Option<(Record, Stored)> = None;
         for (event, cost) in events {
             match event {
                 0 | 1 => {
@@ -213,23 +213,23 @@ proptest! {
                     let close = if cost < 100 { Close::Unused } else { Close::Idle };
                     let record = tables.table().record((1, 2), close, NOW);
                     let added: Amount = record.entries.iter().map(|(_, counts)| counts.cost).sum();
-                    let lease = record.leases.last().map_or(books.lease, |(_, lease)| *lease);
-                    pending = Some((record, Books { spent: books.spent.plus(added), lease }));
+                    let lease = record.leases.last().map_or(stored.lease, |(_, lease)| *lease);
+                    pending = Some((record, Stored { spent: stored.spent.plus(added), lease }));
                 }
                 _ => if let Some((record, written)) = pending.take() {
                     // A third of them fail.
                     if cost >= 100 {
-                        books = written;
+                        stored = written;
                         tables.table().recorded(&record);
                     }
                 },
             }
             let possible = spent.plus(Amount(300).times(open.len() as u64));
-            let known = books.spent.plus(books.lease);
-            prop_assert!(possible <= known, "{possible} of which the books know {known}");
+            let known = stored.spent.plus(stored.lease);
+            prop_assert!(possible <= known, "{possible} of which the tables know {known}");
             if let Some((_, written)) = &pending {
                 let known = written.spent.plus(written.lease);
-                prop_assert!(possible <= known, "{possible}, and the books would know {known}");
+                prop_assert!(possible <= known, "{possible}, and the tables would know {known}");
             }
             prop_assert!(possible <= Amount(budget));
         }
@@ -242,7 +242,7 @@ fn with_little_left_one_question_at_a_time_is_handed_in() {
     let of = key(1, "one");
     ready(&mut tables, of);
     let _ = tables.table().reserve(&wish(of, 10, &[], NOW));
-    tables.write(&mut Books::default(), Close::Idle, NOW);
+    tables.write(&mut Stored::default(), Close::Idle, NOW);
     let limit = [Limit { sum: 0, period: Period::Day, amount: Amount(100) }];
     let hand_in = Wish { polls: Amount(500), ..wish(of, 10, &limit, NOW) };
     let held = tables.table().reserve(&hand_in).expect("there is no other");

@@ -13,8 +13,8 @@ use leadlex_domain::rate::Meter;
 pub const MAX_BARS: usize = 128;
 /// Batches whose progress is shown at once, in all databases together.
 pub const MAX_RUNNING: usize = 128;
-/// Databases and roles whose jobs can wait at once, for each of leadlex.max_databases. Of what finds no place the books'
-/// worker tells again.
+/// Databases and roles whose jobs can wait at once, for each of leadlex.max_databases. Of what finds no place the
+/// maintenance worker tells again.
 pub const QUEUES_A_DATABASE: usize = 2;
 
 /// Which account: database, the extension's incarnation in it (oid of leadlex.workspace, so that DROP and CREATE
@@ -114,7 +114,7 @@ impl AccountState {
         }
     }
 
-    /// Nothing would be lost with it: no credits in flight, and the books know its rate use.
+    /// Nothing would be lost with it: no credits in flight, and the tables know its rate use.
     fn can_go(&self) -> bool {
         self.phase == Phase::Ready
             && self.pins == 0

@@ -1,4 +1,4 @@
-//! Receipts on their way into the books: a table of bounded size, with blocks for what varies in length.
+//! Receipts on their way into the tables: a table of bounded size, with blocks for what varies in length.
 //!
 //! It lives in shared memory, but nothing here knows that: it works on plain slices, so it can be tested by itself.
 
@@ -250,12 +250,12 @@ impl Arena<'_> {
         self.free_entries().min(self.head.free_blocks as usize) >= self.reserved / 2
     }
 
-    /// The newest answer to this question that is not in the books yet.
+    /// The newest answer to this question that is not in the tables yet.
     pub fn find(&self, key: &ReceiptKey) -> Option<Vec<u8>> {
         self.position(key, |entry| !entry.refuses).map(|index| self.payload(index))
     }
 
-    /// All refusals under this key that are not in the books yet, of whatever reach.
+    /// All refusals under this key that are not in the tables yet, of whatever reach.
     pub fn refusals(&self, key: &ReceiptKey) -> Vec<Vec<u8>> {
         if self.has_no_refusal() {
             return Vec::new();
@@ -308,7 +308,7 @@ impl Arena<'_> {
         indexes.into_iter().map(take).collect()
     }
 
-    /// They are in the books, or given up.
+    /// They are in the tables, or given up.
     pub fn done(&mut self, taken: &[Taken]) {
         for entry in taken {
             let now = &self.entries[entry.index as usize];

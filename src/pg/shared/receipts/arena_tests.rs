@@ -86,7 +86,7 @@ fn what_was_put_is_found_taken_and_gone() {
     let taken = arena.take(1, 10);
     assert_eq!(taken.len(), 2);
     assert!(arena.take(1, 10).is_empty(), "nobody takes it twice");
-    assert!(arena.find(&key(1, 1)).is_some(), "found until it is in the books");
+    assert!(arena.find(&key(1, 1)).is_some(), "found until it is in the tables");
     arena.done(&taken);
     assert_eq!((arena.find(&key(1, 1)), arena.waiting(1)), (None, 0));
     assert_eq!(arena.find(&key(2, 1)).unwrap(), b"");
@@ -188,7 +188,7 @@ fn refusals_are_counted_for_as_long_as_they_wait() {
     arena.put_refusal(key(2, 3), SOMEBODY, HERE, b"in another database").unwrap();
     assert!(!arena.has_no_refusal());
     let taken = arena.take_refusals(1, 10, 0);
-    assert!(!arena.has_no_refusal(), "not in the books yet");
+    assert!(!arena.has_no_refusal(), "not in the tables yet");
     arena.done(&taken);
     assert!(!arena.has_no_refusal(), "the other database's");
     arena.forget_database(2);

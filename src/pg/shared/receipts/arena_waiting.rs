@@ -40,7 +40,7 @@ impl Arena<'_> {
         self.head.next_number - 1
     }
 
-    /// Whether any answer that had come in by then is not in the books, of those that are not put off.
+    /// Whether any answer that had come in by then is not in the tables, of those that are not put off.
     pub fn waits_up_to(&self, database: u32, number: u64) -> bool {
         self.answers_of(database).any(|entry| entry.number <= number && entry.not_before == 0)
     }
@@ -52,12 +52,12 @@ impl Arena<'_> {
         found.map(|index| self.payload(index)).collect()
     }
 
-    /// Whether an answer about this row is not in the books yet.
+    /// Whether an answer about this row is not in the tables yet.
     pub fn waiting_for(&self, database: u32, row: ContactRow) -> bool {
         self.answers_of(database).any(|entry| entry.row == row)
     }
 
-    /// The workspaces with an answer about a row of this hash that is not in the books yet; some more than once.
+    /// The workspaces with an answer about a row of this hash that is not in the tables yet; some more than once.
     pub fn workspaces_waiting_for(&self, database: u32, hash: Hash) -> Vec<Uuid> {
         let waiting = self.answers_of(database).filter(|entry| entry.row.hash == hash);
         waiting.map(|entry| entry.row.workspace).collect()
@@ -68,7 +68,7 @@ impl Arena<'_> {
         entries.filter(move |entry| !entry.refuses && entry.key.database == database)
     }
 
-    /// Whether any of these questions has an answer that is not in the books yet.
+    /// Whether any of these questions has an answer that is not in the tables yet.
     pub fn waiting_on(&self, keys: &[ReceiptKey]) -> bool {
         keys.iter().any(|key| self.position(key, |entry| !entry.refuses).is_some())
     }

@@ -1,4 +1,4 @@
-//! Providers' answers on their way into the books. The thread that received one puts it here at that moment, whatever
+//! Providers' answers on their way into the tables. The thread that received one puts it here at that moment, whatever
 //! becomes of the call that asked; the worker writes it down. Until then it is found here.
 //!
 //! Helper threads may not touch Postgres's locks, so this has a lock of its own, see [`crate::pg::sys::robust_mutex`].

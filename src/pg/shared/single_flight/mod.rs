@@ -22,6 +22,7 @@ use crate::pg::sys::clock::now_us;
 use crate::pg::sys::raise::{PgError, refuse};
 use crate::pg::sys::robust_mutex;
 use crate::pg::sys::robust_mutex::RobustMutex;
+use crate::pg::sys::settings;
 use crate::pg::sys::shared_block;
 use table::{Head, LISTENERS, Listener, SETS, Set, Table};
 
@@ -250,7 +251,7 @@ pub fn over(places: &[Place]) -> Vec<bool> {
 /// Waits until the request is over, or so long. Raises 55P03 after lock_timeout.
 pub fn wait_for(place: Place, longest: Duration) {
     let ear = Ear::open(Some(place));
-    let (start, patience) = (Instant::now(), lock_timeout());
+    let (start, patience) = (Instant::now(), settings::lock_timeout());
     while !over(&[place])[0] {
         let waited = start.elapsed();
         if patience.is_some_and(|patience| waited >= patience) {
@@ -269,10 +270,3 @@ pub fn wait_for(place: Place, longest: Duration) {
 
 /// What Postgres says.
 pub const LOCK_TIMEOUT: &str = "canceling statement due to lock timeout";
-
-/// How long the session waits for others.
-pub fn lock_timeout() -> Option<Duration> {
-    // SAFETY: a setting of Postgres's.
-    let milliseconds = unsafe { pg_sys::LockTimeout };
-    (milliseconds > 0).then(|| Duration::from_millis(milliseconds as u64))
-}

@@ -115,7 +115,7 @@ pub fn queues_pending() -> bool {
 pub fn define() {
     GucRegistry::define_enum_guc(
         c"leadlex.overwrite_scope",
-        c"own: overwrite replaces only values that an enrichment wrote and nobody has changed since.",
+        c"own: overwrite replaces only values that an enrichment wrote and that were not changed since.",
         c"any: it replaces whatever stands there.",
         &OVERWRITE_SCOPE,
         GucContext::Userset,

@@ -76,7 +76,7 @@ pub fn define() {
     unsafe {
         GucRegistry::define_string_guc_with_hooks(
             c"leadlex.role_mailboxes",
-            c"Local parts of e-mail addresses that are nobody's own, such as info and sales.",
+            c"Local parts of e-mail addresses that belong to no single person, such as info and sales.",
             c"Such an address identifies only together with a name, and is not put on the suppression list by a refusal.",
             &SETTING,
             // A refusal lists people for others, too.
@@ -114,7 +114,7 @@ unsafe extern "C-unwind" fn check(
             c"It is a list of local parts, separated by commas, such as info, sales.".as_ptr(),
         );
         pg_sys::GUC_check_errhint_string =
-            pg_sys::pstrdup(c"Leave out the domain; empty, every address is somebody's own.".as_ptr());
+            pg_sys::pstrdup(c"Leave out the domain; empty, every address is a person's own.".as_ptr());
         false
     }
 }

@@ -78,7 +78,7 @@ pub fn define(preloading: bool) {
     }
     GucRegistry::define_int_guc(
         c"leadlex.max_workers",
-        c"Databases whose books are kept at the same time.",
+        c"Databases whose ledger and receipts are written at the same time.",
         c"Each takes one of max_worker_processes while it runs.",
         &MAX_WORKERS,
         1,
@@ -113,7 +113,7 @@ fn define_sizes() {
     GucRegistry::define_int_guc(
         c"leadlex.max_workspaces",
         c"Workspaces and limited providers that can be active at once, in all databases together.",
-        c"Takes about half a kilobyte of shared memory each.",
+        c"Takes about 0.75 kilobytes of shared memory each.",
         &MAX_WORKSPACES,
         16,
         1_000_000,
@@ -133,7 +133,7 @@ fn define_sizes() {
     GucRegistry::define_int_guc(
         c"leadlex.max_providers",
         c"Providers whose health and tallies are kept in shared memory, of all databases together.",
-        c"Takes about two kilobytes each. The one not asked for longest makes room for another.",
+        c"Takes about 11 kilobytes each. The one not asked for longest makes room for another.",
         &MAX_PROVIDERS,
         16,
         100_000,
@@ -142,9 +142,9 @@ fn define_sizes() {
     );
     GucRegistry::define_int_guc(
         c"leadlex.receipt_buffer",
-        c"Shared memory for providers' answers that are not in the books yet, of all databases together.",
+        c"Shared memory for providers' answers that are not written to tables yet, of all databases together.",
         c"When it is full, an answer waits 150 ms for room; then it is used, but not kept, with a WARNING. Refusals to tell \
-          anything about somebody have 0.4 MB of their own beside it.",
+          anything about a person have 0.4 MB of their own beside it.",
         &RECEIPT_BUFFER,
         64,
         1_048_576,
