@@ -70,7 +70,7 @@ COMMENT ON COLUMN leadlex.outcome.table_name IS 'the contact''s table';
 COMMENT ON COLUMN leadlex.outcome.contact_id IS 'the contact''s key, as text';
 COMMENT ON COLUMN leadlex.outcome.at IS 'when';
 COMMENT ON COLUMN leadlex.outcome.status IS 'no_match, pending or failed';
-COMMENT ON COLUMN leadlex.outcome.error_code IS 'of the contract, or an SQLSTATE';
+COMMENT ON COLUMN leadlex.outcome.error_code IS 'as in the result of a call, or an SQLSTATE';
 COMMENT ON COLUMN leadlex.outcome.reason IS 'as in DETAIL of a single call';
 COMMENT ON COLUMN leadlex.outcome.providers IS 'as in DETAIL: each provider with why it had nothing';
 

@@ -3,7 +3,7 @@
 CREATE FUNCTION leadlex.whoami() RETURNS jsonb
 LANGUAGE c STABLE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'whoami_wrapper';
-COMMENT ON FUNCTION leadlex.whoami() IS 'Who a call made now would act for: workspace, how it was found (api_key or role), permissions, plan. Error: LX401 when for no workspace.';
+COMMENT ON FUNCTION leadlex.whoami() IS 'Who a call made now would act for: workspace, how it was found (api_key or role), permissions, plan. Error: LX401 where it would act for no workspace.';
 REVOKE ALL ON FUNCTION leadlex.whoami() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.whoami() TO PUBLIC;
 
@@ -108,7 +108,7 @@ GRANT EXECUTE ON FUNCTION leadlex.queue_paused() TO PUBLIC;
 CREATE FUNCTION leadlex.pause_queue() RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'pause_queue_wrapper';
-COMMENT ON FUNCTION leadlex.pause_queue() IS 'From its commit on no job of this database is begun; requests that are under way are finished. Jobs can still be queued. Error: 25006.';
+COMMENT ON FUNCTION leadlex.pause_queue() IS 'From its commit on no job of this database is begun; requests that are under way are finished, and the rest of a running job stays queued. Jobs can still be queued. Error: 25006.';
 REVOKE ALL ON FUNCTION leadlex.pause_queue() FROM PUBLIC;
 
 CREATE FUNCTION leadlex.resume_queue() RETURNS void
@@ -264,7 +264,7 @@ CREATE FUNCTION leadlex.enable_provider(
 ) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'enable_provider_wrapper';
-COMMENT ON FUNCTION leadlex.enable_provider(text, boolean) IS 'Switches a provider off or on. Error: 22023 no such provider.';
+COMMENT ON FUNCTION leadlex.enable_provider(text, boolean) IS 'Switches a provider off or on. One that is off is not asked, also not for answers that it owes. Error: 22023 no such provider.';
 REVOKE ALL ON FUNCTION leadlex.enable_provider(text, boolean) FROM PUBLIC;
 
 CREATE FUNCTION leadlex.check_provider(

@@ -43,7 +43,7 @@ COMMENT ON COLUMN leadlex.budget.workspace_id IS 'whose requests count; NULL: al
 COMMENT ON COLUMN leadlex.budget.currency IS 'of the amounts';
 COMMENT ON COLUMN leadlex.budget.amount IS 'as leadlex.set_budget has it';
 COMMENT ON COLUMN leadlex.budget.used IS 'what was spent in this period, what may have been (requests whose answer never came, a crash), and what requests under way, and questions that were handed in and are not answered yet, can cost at most';
-COMMENT ON COLUMN leadlex.budget.remaining IS 'what is left: a request that asks something new may cost that less kept_for_polls';
+COMMENT ON COLUMN leadlex.budget.remaining IS 'what is left of the amount less used: a request that asks something new may cost that less kept_for_polls';
 COMMENT ON COLUMN leadlex.budget.resets_at IS 'when the period is over; NULL for total';
 COMMENT ON COLUMN leadlex.budget.kept_for_polls IS 'of remaining, what only requests may use that ask for answers which are owed: per_request for up to 60 polls of each question that was handed in';
 
@@ -92,7 +92,7 @@ COMMENT ON COLUMN leadlex.spend.workspace_id IS 'for whom; zeros: leadlex.check_
 COMMENT ON COLUMN leadlex.spend.provider IS 'the provider';
 COMMENT ON COLUMN leadlex.spend.currency IS 'of cost; NULL where the provider has no price';
 COMMENT ON COLUMN leadlex.spend.requests IS 'requests sent, answered or not; steps, polls and logins included; NULL: not known how many';
-COMMENT ON COLUMN leadlex.spend.matches IS 'answers with data';
+COMMENT ON COLUMN leadlex.spend.matches IS 'answers with data that the vendor bills, also those about another person';
 COMMENT ON COLUMN leadlex.spend.fields_supplied IS 'fields in these';
 COMMENT ON COLUMN leadlex.spend.fields_used IS 'fields that were written, on the day on which they were';
 COMMENT ON COLUMN leadlex.spend.vendor_credits IS 'what answers have reported (response.cost), in the vendor''s unit';

@@ -285,7 +285,7 @@ CREATE VIEW leadlex.status WITH (security_barrier = true) AS
                          AND NOT EXISTS (SELECT FROM leadlex.provider_secret AS k WHERE k.name OPERATOR(pg_catalog.=) c.name) THEN 'no secret'
                     ELSE s.state END,
                CASE WHEN s.paused_until IS NOT NULL THEN pg_catalog.format('until %s; ', pg_catalog.to_char(s.paused_until, 'YYYY-MM-DD HH24:MI:SS TZ')) ELSE '' END
-                   OPERATOR(pg_catalog.||) pg_catalog.format('%s requests, %s matches, %s without a match, %s times not ready yet, %s failed or not sent%s', s.calls, s.matches, s.no_matches,
+                   OPERATOR(pg_catalog.||) pg_catalog.format('%s requests, %s matches, %s without a match, %s pending, %s failed or not sent%s', s.calls, s.matches, s.no_matches,
                                  coalesce((s.failures_by_kind OPERATOR(pg_catalog.->>) 'pending')::pg_catalog.int8, 0),
                                  s.failures OPERATOR(pg_catalog.-) coalesce((s.failures_by_kind OPERATOR(pg_catalog.->>) 'pending')::pg_catalog.int8, 0),
                                  coalesce(', half within ' OPERATOR(pg_catalog.||) pg_catalog.round(s.p50_ms)::pg_catalog.text OPERATOR(pg_catalog.||) ' ms', ''))

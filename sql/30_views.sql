@@ -60,9 +60,9 @@ CREATE VIEW leadlex.credit_ledger WITH (security_invoker = true) AS
 COMMENT ON VIEW leadlex.credit_ledger IS 'Every movement of credits: grants positive, charges -1. Balance = sum(amount), in a workspace with a credit limit.';
 COMMENT ON COLUMN leadlex.credit_ledger.id IS 'the movement (uuid v7, so ordered by time)';
 COMMENT ON COLUMN leadlex.credit_ledger.workspace_id IS 'whose credits';
-COMMENT ON COLUMN leadlex.credit_ledger.amount IS 'credits: positive granted, -1 charged, other negatives corrections';
+COMMENT ON COLUMN leadlex.credit_ledger.amount IS 'credits: positive granted, -1 charged, other negatives corrections; of a limit what it changes';
 COMMENT ON COLUMN leadlex.credit_ledger.request_id IS 'the call that was charged: request_id of its result and of leadlex.enrichment';
-COMMENT ON COLUMN leadlex.credit_ledger.note IS 'what leadlex.grant_credits was given as note';
+COMMENT ON COLUMN leadlex.credit_ledger.note IS 'what leadlex.grant_credits was given as note; opening balance, limit or allotment where another function or the worker has changed the credits';
 COMMENT ON COLUMN leadlex.credit_ledger.created_at IS 'when';
 
 -- Runs with the owner's rights, to say whether a secret is there without letting anybody read one.
@@ -150,7 +150,7 @@ COMMENT ON COLUMN leadlex.provider_stats.workspace_id IS 'NULL: for every worksp
 COMMENT ON COLUMN leadlex.provider_stats.enabled IS 'leadlex.enable_provider';
 COMMENT ON COLUMN leadlex.provider_stats.calls IS 'requests sent, leadlex.check_provider, logins and every step included; one that leads to a further step counts here alone';
 COMMENT ON COLUMN leadlex.provider_stats.matches IS 'answers with data';
-COMMENT ON COLUMN leadlex.provider_stats.no_matches IS 'answers without';
+COMMENT ON COLUMN leadlex.provider_stats.no_matches IS 'answers without, or about another person';
 COMMENT ON COLUMN leadlex.provider_stats.refusals IS 'answers that nothing may be told about the person';
 COMMENT ON COLUMN leadlex.provider_stats.failures IS 'everything else (also that an answer comes later: pending), and requests not sent because of the provider''s own limit';
 COMMENT ON COLUMN leadlex.provider_stats.failures_by_kind IS 'these by reason, as in LX503';

@@ -163,9 +163,20 @@ fn checked_with(
     }
     let mut last = steps.last().cloned().unwrap_or_default();
     if config.has_steps() {
+        if let Some(cost) = whole_cost(&steps) {
+            last["cost"] = cost;
+        }
         last["steps"] = json!(steps);
     }
     last
+}
+
+/// What the answers of all steps have reported. `None`: nothing.
+fn whole_cost(steps: &[Value]) -> Option<Value> {
+    let costs: Vec<&Value> = steps.iter().filter_map(|step| step.get("cost")).collect();
+    let sum = costs.iter().map(|cost| cost.as_f64()).sum::<Option<f64>>();
+    let unreadable = || costs.iter().find(|cost| !cost.is_number()).map(|cost| Value::clone(cost));
+    unreadable().or_else(|| sum.filter(|_| !costs.is_empty()).map(|sum| json!(sum)))
 }
 
 /// What is tried out is for no workspace.

@@ -309,7 +309,7 @@ fn define_providers() {
     GucRegistry::define_bool_guc(
         c"leadlex.allow_private_addresses",
         c"Lets providers be at loopback, private and link-local addresses.",
-        c"Off, a provider URL cannot be used to reach into the server's own network.",
+        c"Off, a provider URL cannot be used to reach into the server's own network. On, e-mail addresses at .test and .example count, too.",
         &ALLOW_PRIVATE,
         GucContext::Suset,
         GucFlags::default(),

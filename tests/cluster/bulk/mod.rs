@@ -1,5 +1,6 @@
 //! Several contacts in one request.
 
+mod going_on;
 mod halves;
 mod interrupted;
 mod presets;

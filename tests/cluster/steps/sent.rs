@@ -142,6 +142,29 @@ fn check_provider_shows_each_step_and_keeps_nothing() {
 }
 
 #[test]
+fn check_provider_shows_what_each_step_costs_and_their_sum() {
+    let world = World::new();
+    let step = |path: &str| json!({"request": {"url": world.provider.url(path), "headers": {"X-Api-Key": "{secret}"}}, "response": {"cost": {"pointer": "/credits"}}});
+    let mut steps = [step("/search?email={email}"), step("/reveal?id={id}")];
+    steps[0]["take"] = json!({"id": "/id"});
+    steps[1]["response"]["fields"] = json!({"phone": "/phone"});
+    world.run("SELECT leadlex.drop_provider('main')");
+    world.add_provider("main", &json!({"identify_by": [["email"]], "steps": steps}));
+    world.provider.on("/search", |_| Behaviour::json(200, json!({"id": "7", "credits": 1})));
+    let check = |credits: Value| -> Value {
+        world.provider.on("/reveal", move |_| {
+            Behaviour::json(200, json!({"phone": "+12025550123", "credits": credits}))
+        });
+        let sql = "SELECT leadlex.check_provider('main', '{\"email\": \"jane7@acme.example\"}')";
+        world.owner().query_one(sql, &[]).unwrap().get(0)
+    };
+    let told = check(json!(5));
+    assert_eq!((&told["outcome"], &told["cost"]), (&json!("match"), &json!(6.0)), "{told}");
+    assert_eq!((&told["steps"][0]["cost"], &told["steps"][1]["cost"]), (&json!(1.0), &json!(5.0)));
+    assert_eq!(check(json!("much"))["cost"], json!("unreadable"));
+}
+
+#[test]
 fn repetitions_are_marked_where_something_is_handed_in_and_nowhere_else() {
     let (world, _) = world(Ready::AfterPolls(1), json!({"idempotency_header": "Idempotency-Key"}));
     enrich(&mut world.caller(), 1).unwrap();

@@ -252,6 +252,11 @@ fn check_rates(storm: &Storm, record: &Record, asked: &[Asked]) {
 /// Nothing is left reserved by anybody: every credit of the balance can be had, and then there is none.
 fn spend_the_rest(storm: &Storm) {
     storm.vendor.calm_down();
+    // What was sent before may still fail, and pause the provider.
+    crate::support::eventually("no request is under way", Duration::from_secs(30), || {
+        storm.world.provider.in_flight() == 0
+    });
+    storm.world.end_pauses();
     storm.set_limit(None);
     for side in Side::BOTH {
         let mut client = storm.world.cluster.connect_as("app", side.role());

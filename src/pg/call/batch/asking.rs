@@ -122,7 +122,9 @@ impl Batch<'_> {
                         true => Some(member),
                         false => self.gather(at, member),
                     };
-                    let Some(mut alone) = alone else { return };
+                    let Some(mut alone) = alone.and_then(|member| self.with_room(member, left)) else {
+                        return;
+                    };
                     let asked = self.put_to(&mut alone, at, left);
                     match self.follow(at, alone, asked) {
                         Some(present) => {

@@ -6,11 +6,13 @@ use uuid::Uuid;
 
 use crate::pg::call::batch::Batch;
 use crate::pg::call::batch::member::Member;
+use crate::pg::provider;
 use crate::pg::store::stop;
 use leadlex_domain::batch::BatchResult;
 use leadlex_domain::call_error::Failure;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::provider::{Fault, FaultKind};
+use leadlex_domain::steps::Event;
 
 /// What contacts are told that nobody is asked about any more.
 pub enum Rest {
@@ -56,6 +58,28 @@ impl Batch<'_> {
         self.sends = false;
         self.leave_the_rest(&Rest::Stopped(reason));
         self.release_parked();
+    }
+
+    /// One that waits for the provider at this position. It goes on without that, if others were asked about it before.
+    pub fn leave_at(&mut self, at: usize, mut member: Member, rest: &Rest) {
+        if member.steps.is_new() {
+            return self.leave_new(member, rest);
+        }
+        let provider = &self.providers.all[at].1;
+        let (known, missing) = (member.steps.known(), member.steps.missing());
+        let outcome = provider::passed_over(provider, &self.asking(&member, &known), missing, rest.fault());
+        drop(known);
+        member.steps.next(Event::NotAsked(outcome));
+        self.advance(member);
+    }
+
+    /// One that no provider was asked about.
+    pub fn leave_new(&mut self, member: Member, rest: &Rest) {
+        self.stop_asking(&member);
+        self.return_credit();
+        let Member { claim, steps, .. } = member;
+        self.let_go(claim.key, claim.before);
+        self.tell(claim.position, rest.line(claim.request_id, Some(steps.contact().clone())));
     }
 
     /// A job's contact stays in the queue although it was begun: what was answered by now is kept.

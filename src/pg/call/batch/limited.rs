@@ -206,10 +206,7 @@ impl Batch<'_> {
             && self.limited.gate(at).is_some_and(|gate| !gate.shut)
         {
             let Some(Held { since, mut member, .. }) = ready.pop_front() else { break };
-            // Its own time stood still.
-            let deadline = member.deadline.map(|deadline| deadline + since.elapsed());
-            member.deadline =
-                deadline.map(|deadline| self.until.map_or(deadline, |until| until.min(deadline)));
+            self.stand_still(&mut member, since);
             member.steps.next(steps::Event::Over);
             self.advance(member);
         }
@@ -233,12 +230,7 @@ impl Batch<'_> {
         for Held { mut member, fault, limit, .. } in std::mem::take(&mut self.limited.held) {
             let at = member.steps.turn().expect("it waits for a provider");
             if member.steps.is_new() {
-                self.stop_asking(&member);
-                self.return_credit();
-                let Member { claim, steps, .. } = member;
-                self.let_go(claim.key, claim.before);
-                let line = rest.line(claim.request_id, Some(steps.contact().clone()));
-                self.tell(claim.position, line);
+                self.leave_new(member, rest);
                 continue;
             }
             self.pass_over(at, &mut member, limit, fault);

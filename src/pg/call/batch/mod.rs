@@ -13,6 +13,7 @@ mod limited;
 mod lookup;
 mod member;
 mod parked;
+mod roomless;
 mod statuses;
 mod together;
 mod writing;
@@ -59,6 +60,7 @@ use limited::Limited;
 use lookup::{BatchScope, Providers};
 use member::{Flying, Member};
 use parked::Parked;
+use roomless::Roomless;
 use statuses::Unwritten;
 use together::Together;
 
@@ -104,6 +106,8 @@ pub struct Batch<'s> {
     parked: Vec<Parked>,
     /// Their provider is asked as often as it may be.
     limited: Limited,
+    /// As many requests are under way as there may be.
+    roomless: Roomless,
     /// Open while there are such as are parked.
     ear: Option<Ear>,
     /// To be written.
@@ -233,6 +237,7 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
         together: Together::default(),
         parked: Vec::new(),
         limited: Limited::default(),
+        roomless: Roomless::default(),
         ear: None,
         finished: Vec::new(),
         ended: Ended::default(),
@@ -303,6 +308,7 @@ impl Batch<'_> {
         self.halt();
         self.read_ahead(parallel);
         self.recall_last();
+        self.resume_roomless(parallel);
         self.resume_limited(parallel);
         while self.requests() < parallel && self.finished.len() < PORTION && self.takes_more(parallel) {
             // Several may have been answered at once: those read next can share what identifies the last of these.
@@ -329,7 +335,8 @@ impl Batch<'_> {
         let under_way = !self.flying.is_empty()
             || !self.together.is_empty()
             || !self.parked.is_empty()
-            || !self.limited.is_empty();
+            || !self.limited.is_empty()
+            || !self.roomless.is_empty();
         if !under_way && self.queue.is_empty() && self.ahead.is_empty() && self.last.is_empty() {
             return false;
         }
@@ -348,6 +355,7 @@ impl Batch<'_> {
     fn leave_the_rest(&mut self, rest: &Rest) {
         self.leave_limited(rest);
         self.leave_tables(rest);
+        self.leave_roomless(rest);
         for (position, _) in std::mem::take(&mut self.ahead) {
             self.tell(position, rest.line(Uuid::now_v7(), None));
         }
@@ -362,7 +370,7 @@ impl Batch<'_> {
 
     /// Nobody else is left to be asked about: it is the turn of those that failed before.
     fn recall_last(&mut self) {
-        let waiting = !self.parked.is_empty() || !self.limited.is_empty();
+        let waiting = !self.parked.is_empty() || !self.limited.is_empty() || !self.roomless.is_empty();
         let others =
             !self.queue.is_empty() || !self.flying.is_empty() || !self.together.is_empty() || waiting;
         let more = !self.ahead.is_empty() && self.order.held_back() < MAX_HELD_BACK;

@@ -11,7 +11,6 @@ use crate::pg::provider::{Asked, BulkOutcome, Guest, Sitting};
 use crate::pg::sys::settings;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::provider::{FaultKind, Group};
-use leadlex_domain::steps::Event;
 
 /// A request without another limit: more than any may take.
 const NO_LIMIT: Duration = Duration::from_secs(3_600);
@@ -99,7 +98,8 @@ impl Batch<'_> {
         let at = self.together.tables[index].at;
         let earlier = |member: &Member| member.steps.turn().is_some_and(|turn| turn < at);
         let before = self.flying.iter().any(|flying| earlier(&flying.member))
-            || self.together.sittings.iter().any(|seated| seated.at < at);
+            || self.together.sittings.iter().any(|seated| seated.at < at)
+            || self.roomless.has_one_before(at);
         let more = !self.queue.is_empty() || !self.ahead.is_empty();
         let full = self.requests() >= parallel || self.finished.len() >= PORTION;
         let with_it = self.together.tables[index].group.has_ticket() && self.is_one_nearly_ready();
@@ -108,10 +108,7 @@ impl Batch<'_> {
 
     fn seat(&mut self, at: usize, members: Vec<(Instant, Member)>) {
         let rest = |(since, mut member): (Instant, Member)| {
-            // Its own time stood still.
-            let deadline = member.deadline.map(|deadline| deadline + since.elapsed());
-            member.deadline =
-                deadline.map(|deadline| self.until.map_or(deadline, |until| until.min(deadline)));
+            self.stand_still(&mut member, since);
             member
         };
         let members = members.into_iter().map(rest).collect();
@@ -198,23 +195,8 @@ impl Batch<'_> {
     /// Time is over for those that wait. A contact that was asked about already has what came of it.
     pub fn leave_tables(&mut self, rest: &Rest) {
         for Table { at, members, .. } in std::mem::take(&mut self.together.tables) {
-            for (_, mut member) in members {
-                if member.steps.is_new() {
-                    self.stop_asking(&member);
-                    self.return_credit();
-                    let Member { claim, steps, .. } = member;
-                    self.let_go(claim.key, claim.before);
-                    let line = rest.line(claim.request_id, Some(steps.contact().clone()));
-                    self.tell(claim.position, line);
-                    continue;
-                }
-                let fault = rest.fault();
-                let provider = &self.providers.all[at].1;
-                let (known, missing) = (member.steps.known(), member.steps.missing());
-                let outcome = provider::passed_over(provider, &self.asking(&member, &known), missing, fault);
-                drop(known);
-                member.steps.next(Event::NotAsked(outcome));
-                self.advance(member);
+            for (_, member) in members {
+                self.leave_at(at, member, rest);
             }
         }
     }
