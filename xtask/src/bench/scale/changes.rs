@@ -32,7 +32,7 @@ pub fn after_a_change(session: &Session) -> Result<Pair> {
 }
 
 /// From the first session after a crash to the first rate-limited call that is answered, with few databases and with many;
-/// milliseconds. Postgres' own recovery, which opens every file of every database, comes before that.
+/// milliseconds. Postgres' own recovery comes before that.
 pub fn after_a_crash(session: &Session) -> Result<Pair> {
     let many = session.amounts.scale.databases;
     let template = "scale_database";
