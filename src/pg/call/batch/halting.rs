@@ -60,10 +60,14 @@ impl Batch<'_> {
         self.release_parked();
     }
 
-    /// One that waits for the provider at this position. It goes on without that, if others were asked about it before.
+    /// One that waits for the provider at this position. It goes on without that, if others were asked about it before; a job's
+    /// contact stays in the queue, as nothing has failed.
     pub fn leave_at(&mut self, at: usize, mut member: Member, rest: &Rest) {
         if member.steps.is_new() {
             return self.leave_new(member, rest);
+        }
+        if self.visit.is_some() {
+            return self.leave(member);
         }
         let provider = &self.providers.all[at].1;
         let (known, missing) = (member.steps.known(), member.steps.missing());

@@ -8,6 +8,7 @@ use crate::pg::call::batch::Batch;
 use crate::pg::call::batch::halting::Rest;
 use crate::pg::call::batch::member::Member;
 use crate::pg::sys::settings;
+use leadlex_domain::steps::Event;
 
 /// In the order in which they came, since when.
 #[derive(Default)]
@@ -26,10 +27,12 @@ impl Roomless {
 
 impl Batch<'_> {
     /// The contact, if it may be asked about at once. `left`: of its time; where none is left, it is told so.
-    pub fn with_room(&mut self, member: Member, left: Duration) -> Option<Member> {
+    pub fn with_room(&mut self, mut member: Member, left: Duration) -> Option<Member> {
         if left.is_zero() || self.requests() < settings::max_parallel_requests() {
             return Some(member);
         }
+        // Whoever is listed meanwhile is not asked about.
+        member.steps.next(Event::Pending);
         self.roomless.0.push_back((Instant::now(), member));
         None
     }
@@ -39,6 +42,7 @@ impl Batch<'_> {
         while self.requests() < parallel {
             let Some((since, mut member)) = self.roomless.0.pop_front() else { break };
             self.stand_still(&mut member, since);
+            member.steps.next(Event::Over);
             self.advance(member);
         }
     }
