@@ -36,17 +36,22 @@ const IN_PARTS: Duration = Duration::from_millis(200);
 /// After so many microseconds an answer that somebody holds up is tried again, with others of them alone.
 const PAUSE_US: i64 = 500_000;
 
-/// Writes what waits, refusals first; how many. Somebody may have changed what is written of a question, in a transaction that
-/// stays open: an answer to it waits alone, and counts where it is. What fails otherwise stays where it is.
+/// Writes what waits, refusals first; how many. Answers that come while it writes are for the next time: calls that follow each
+/// other would else have a transaction each, with a commit that theirs wait for. Somebody may have changed what is written of a
+/// question, in a transaction that stays open: an answer to it waits alone, and counts where it is. What fails otherwise stays
+/// where it is.
 pub fn write(database: u32) -> Result<u64, TransactionFailure> {
     let mut written = 0;
     loop {
         written += refusal_writer::write(database)?;
         let taken = receipts::with(|arena| arena.take(database, BATCH));
-        if taken.is_empty() {
+        let is_full = taken.len() == BATCH;
+        if !taken.is_empty() {
+            written += write_taken(taken)?;
+        }
+        if !is_full {
             break;
         }
-        written += write_taken(taken)?;
     }
     let put_off = receipts::with(|arena| arena.take_put_off(database, BATCH, clock::now_us()));
     if put_off.is_empty() {

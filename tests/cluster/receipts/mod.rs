@@ -4,7 +4,7 @@ mod forgetting;
 mod held_up;
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postgres::Client;
 use serde_json::{Value, json};
@@ -405,4 +405,24 @@ fn what_calls_leave_is_of_the_present_form_and_nothing_of_the_former_is_looked_f
          VALUES (gen_random_uuid(), gen_random_uuid(), now(), gen_random_uuid(), gen_random_uuid(), false, '{}')",
     );
     assert!(world.number("SELECT pg_relation_size('leadlex.receipt_former')") > page);
+}
+
+#[test]
+fn calls_that_follow_each_other_share_the_workers_transactions() {
+    let calls = 300;
+    // A disk on which each commit takes 5 ms, so that an answer comes while the worker writes the one before.
+    let conf = ["fsync = on", "commit_delay = 5000", "commit_siblings = 0"];
+    let credits = Some(i64::from(calls));
+    let world = World::with(&Beginning { contacts: calls, credits, conf: &conf, ..Beginning::default() });
+    let mut caller = world.caller();
+    let begun = Instant::now();
+    for n in 1..=calls {
+        enrich(&mut caller, n).unwrap();
+    }
+    let took = begun.elapsed();
+    wait_for_receipts(&world, i64::from(calls));
+    let transactions = world.number("SELECT count(DISTINCT xmin::text) FROM leadlex.receipt");
+    // It looks every 20 ms, and now and then because it is called for.
+    let looks = took.as_millis() as i64 / 20 + 10;
+    assert!(transactions <= looks, "{transactions} for {calls} calls in {took:?}");
 }
