@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use crate::pg::shared::layout::{AccountKey, ClaimKey};
 use crate::pg::shared::receipts;
-use crate::pg::sys::spi::{Row, Statement, View};
-use crate::pg::sys::{raise, role};
+use crate::pg::sys::extension::extension_named;
+use crate::pg::sys::{raise, relation, role};
 use leadlex_domain::hash::Hash;
 
 /// The extension as it is installed in this database.
@@ -23,8 +23,12 @@ pub struct Installation {
     pub catalog: u32,
     /// Of the extension itself: another after a restore into the same database.
     pub extension: u32,
+    /// Oid of leadlex.budget_limit.
+    pub budgets: pg_sys::Oid,
     /// Oid of leadlex.receipt.
     pub receipts: pg_sys::Oid,
+    /// Oid of leadlex.receipt_contact, an index of what contacts' tables refused.
+    pub rejections: pg_sys::Oid,
     /// Oid of leadlex.receipt_former, an index.
     pub former_receipts: pg_sys::Oid,
     /// Oid of leadlex.ticket.
@@ -196,42 +200,49 @@ pub enum Installed {
     This(Installation),
 }
 
-static INSTALLATION: Statement = Statement::new(
-    "SELECT e.extowner::pg_catalog.int8, c.oid::pg_catalog.int8, c.relname, e.extversion, e.oid::pg_catalog.int8
-     FROM pg_catalog.pg_extension AS e, pg_catalog.pg_class AS c
-     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-     WHERE e.extname OPERATOR(pg_catalog.=) 'leadlex_enrich' AND n.nspname OPERATOR(pg_catalog.=) 'leadlex'
-       AND c.relname OPERATOR(pg_catalog.=) ANY (ARRAY['workspace', 'api_key', 'access', 'bound_table', 'provider_config',
-           'provider_secret', 'receipt', 'receipt_former', 'ticket', 'suppression', 'shared_value', 'undone', 'outcome', 'home', 'queue_pause',
-           'stopped', 'budget_limit', 'provider_rate']::pg_catalog.name[])",
-);
-
-/// Rows come to these all the time, which makes nothing of the configuration out of date: see [`has_filled`].
-const FILLED_BY_CALLS: [&str; 5] = ["receipt", "suppression", "shared_value", "undone", "outcome"];
+/// Changes of these are noted: tables of which sessions remember what is in them, and others whose oid is remembered (REINDEX
+/// CONCURRENTLY gives an index another). Not those to which rows come all the time, which makes nothing out of date: see
+/// [`has_filled`].
+const NOTED_RELATIONS: [&str; 14] = [
+    "workspace",
+    "api_key",
+    "access",
+    "bound_table",
+    "provider_config",
+    "provider_secret",
+    "provider_rate",
+    "budget_limit",
+    "home",
+    "queue_pause",
+    "stopped",
+    "ticket",
+    "receipt_former",
+    "receipt_contact",
+];
 
 /// The worker asks in every database.
 pub fn find() -> Installed {
     if let Some(known) = KNOWN.get() {
         return Installed::This(known);
     }
-    let rows = INSTALLATION.query(View::Latest, &[]);
-    let is_watched = |row: &&Row| !FILLED_BY_CALLS.contains(&text(row, 2).as_str());
+    let Some(extension) = extension_named(c"leadlex_enrich") else { return Installed::Nothing };
+    let Some(workspaces) = relation::relation_of(c"leadlex", c"workspace") else { return Installed::Nothing };
+    let table = |name: &str| relation::relation_named("leadlex", name).unwrap_or(pg_sys::InvalidOid);
     WATCHED.with_borrow_mut(|watched| {
-        watched.extend(rows.iter().filter(is_watched).map(|row| (number(row, 1), Some(text(row, 2)))));
+        let known = NOTED_RELATIONS.map(|name| (table(name).to_u32(), Some(name.to_owned()))).into_iter();
+        watched.extend(known.filter(|(oid, _)| *oid != 0));
     });
-    let Some(row) = rows.iter().find(|row| text(row, 2) == "workspace") else { return Installed::Nothing };
     // Another version is looked up again each time: nothing need tell this backend when it is updated.
-    if text(row, 3) != VERSION {
-        return Installed::Version(text(row, 3));
+    if extension.version != VERSION {
+        return Installed::Version(extension.version);
     }
-    let table = |name: &str| -> pg_sys::Oid {
-        rows.iter().find(|row| text(row, 2) == name).map_or(0, |row| number(row, 1)).into()
-    };
     let found = Installation {
-        owner: (number(row, 0)).into(),
-        catalog: number(row, 1),
-        extension: number(row, 4),
+        owner: extension.owner,
+        catalog: workspaces.to_u32(),
+        extension: extension.oid.to_u32(),
+        budgets: table("budget_limit"),
         receipts: table("receipt"),
+        rejections: table("receipt_contact"),
         former_receipts: table("receipt_former"),
         tickets: table("ticket"),
         suppressions: table("suppression"),
@@ -269,14 +280,6 @@ pub fn how_to_agree(version: &str) -> String {
         return "Run ALTER EXTENSION leadlex_enrich UPDATE.".to_owned();
     }
     format!("Install the library of leadlex_enrich {version} and restart the server.")
-}
-
-fn text(row: &Row, at: usize) -> String {
-    row.get(at).cloned().flatten().unwrap_or_default()
-}
-
-fn number(row: &Row, at: usize) -> u32 {
-    text(row, at).parse().unwrap_or(0)
 }
 
 /// Runs `work` with the owner's rights. When it raises, transaction or subtransaction abort restores the caller.

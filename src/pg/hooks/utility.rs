@@ -28,6 +28,7 @@ use crate::pg::shared::transaction::LockoutOutcome;
 use crate::pg::store::cache;
 use crate::pg::store::config;
 use crate::pg::sys::raise::{PgError, refuse};
+use crate::pg::sys::syscache;
 
 static mut PREVIOUS: pg_sys::ProcessUtility_hook_type = None;
 
@@ -403,34 +404,14 @@ unsafe fn owns_extension() -> bool {
 
 /// As CREATE DATABASE decides it: CREATEDB, and a template or one's own.
 unsafe fn may_copy(database: pg_sys::Oid) -> bool {
-    // SAFETY: rows of the system cache are read while they are held.
+    use pg_sys::SysCacheIdentifier::{AUTHOID, DATABASEOID};
+    let creates = |row: &pg_sys::FormData_pg_authid| row.rolcreatedb;
+    let template = |row: &pg_sys::FormData_pg_database| row.datistemplate;
+    // SAFETY: the rows of these caches.
     unsafe {
-        let may_create = pg_sys::superuser()
-            || cached(pg_sys::SysCacheIdentifier::AUTHOID, pg_sys::GetUserId(), |row| {
-                (*row.cast::<pg_sys::FormData_pg_authid>()).rolcreatedb
-            });
-        let is_template = || {
-            cached(pg_sys::SysCacheIdentifier::DATABASEOID, database, |row| {
-                (*row.cast::<pg_sys::FormData_pg_database>()).datistemplate
-            })
-        };
+        let may_create =
+            pg_sys::superuser() || syscache::row(AUTHOID, pg_sys::GetUserId(), creates).unwrap_or(false);
+        let is_template = || syscache::row(DATABASEOID, database, template).unwrap_or(false);
         may_create && (is_template() || owns(database))
-    }
-}
-
-unsafe fn cached(
-    cache: pg_sys::SysCacheIdentifier::Type,
-    key: pg_sys::Oid,
-    look: impl FnOnce(*mut c_char) -> bool,
-) -> bool {
-    // SAFETY: the row is held between search and release.
-    unsafe {
-        let tuple = pg_sys::SearchSysCache1(cache as i32, pg_sys::Datum::from(key));
-        if tuple.is_null() {
-            return false;
-        }
-        let found = look(pg_sys::GETSTRUCT(tuple).cast());
-        pg_sys::ReleaseSysCache(tuple);
-        found
     }
 }

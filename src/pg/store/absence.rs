@@ -26,21 +26,21 @@ pub enum Rows {
     Rejections,
 }
 
-static SHARED_VALUES: Statement = Statement::new(
+static SHARED_VALUES: Statement = Statement::seldom(
     "SELECT EXISTS (SELECT FROM leadlex.shared_value AS s
                     WHERE s.workspace_id OPERATOR(pg_catalog.=) $1 AND s.kind OPERATOR(pg_catalog.<>) 'supplied phone'
                       AND s.kind OPERATOR(pg_catalog.<>) 'phone')",
 );
-static UNDONE: Statement = Statement::new(
+static UNDONE: Statement = Statement::seldom(
     "SELECT EXISTS (SELECT FROM leadlex.undone AS u WHERE u.workspace_id OPERATOR(pg_catalog.=) $1)",
 );
-static SUPPRESSIONS: Statement = Statement::new(
+static SUPPRESSIONS: Statement = Statement::seldom(
     "SELECT EXISTS (SELECT FROM leadlex.suppression AS s WHERE s.workspace_id OPERATOR(pg_catalog.=) $1)",
 );
-static OUTCOMES: Statement = Statement::new(
+static OUTCOMES: Statement = Statement::seldom(
     "SELECT EXISTS (SELECT FROM leadlex.outcome AS o WHERE o.workspace_id OPERATOR(pg_catalog.=) $1)",
 );
-static REJECTIONS: Statement = Statement::new(
+static REJECTIONS: Statement = Statement::seldom(
     "SELECT EXISTS (SELECT FROM leadlex.receipt AS r
                     WHERE r.workspace_id OPERATOR(pg_catalog.=) $1 AND r.contact IS NOT NULL)",
 );
@@ -53,6 +53,15 @@ impl Rows {
             Rows::Suppressions => of.suppressions,
             Rows::Outcomes => of.outcomes,
             Rows::Rejections => of.receipts,
+        }
+    }
+
+    /// Whether there may be some of any workspace, as far as sizes tell: most never have any, and no statement is planned.
+    fn has_any(self) -> bool {
+        let installation = installation::present();
+        match self {
+            Rows::Rejections => index_probe::has_entries(installation.rejections),
+            _ => !index_probe::is_empty(self.table(installation)),
         }
     }
 
@@ -105,8 +114,8 @@ pub fn may_have(rows: Rows, workspace: Uuid) -> bool {
 }
 
 fn look(asked: (Rows, Uuid)) -> bool {
-    let row = as_owner(|| asked.0.statement().row(View::Latest, &[arg(pg(asked.1))]));
-    let found = row.is_none_or(|row| boolean(&row, 0));
+    let row = || as_owner(|| asked.0.statement().row(View::Latest, &[arg(pg(asked.1))]));
+    let found = asked.0.has_any() && row().is_none_or(|row| boolean(&row, 0));
     KNOWN.with_borrow_mut(|known| {
         let list = if found { &mut known.some } else { &mut known.none };
         if list.len() >= MOST {

@@ -19,7 +19,7 @@ use leadlex_domain::sqlstate;
 
 // Workspaces.
 
-static WORKSPACE: Statement = Statement::new(
+static WORKSPACE: Statement = Statement::seldom(
     "SELECT w.id, w.name, w.plan, w.per_minute, w.per_day, w.has_credit_limit FROM leadlex.workspace AS w
      WHERE w.id OPERATOR(pg_catalog.=) $1",
 );
@@ -130,7 +130,7 @@ pub struct ApiKey {
     pub revoked: bool,
 }
 
-static API_KEY: Statement = Statement::new(
+static API_KEY: Statement = Statement::seldom(
     "SELECT k.key_prefix, k.workspace_id, pg_catalog.to_json(k.permissions),
             CASE WHEN k.expires_at OPERATOR(pg_catalog.=) 'infinity' THEN NULL
                  WHEN k.expires_at OPERATOR(pg_catalog.=) '-infinity' THEN 0
@@ -204,7 +204,7 @@ pub struct Access {
     pub permissions: Vec<String>,
 }
 
-static ACCESS: Statement = Statement::new(
+static ACCESS: Statement = Statement::seldom(
     "SELECT a.role::pg_catalog.oid::pg_catalog.int8, a.workspace_id, pg_catalog.to_json(a.permissions)
      FROM leadlex.access AS a
      WHERE a.role::pg_catalog.oid OPERATOR(pg_catalog.=) ANY ($1)",
@@ -243,7 +243,7 @@ pub fn revoke_access(workspace: Uuid, role: u32) -> bool {
 
 // Bound tables.
 
-static BINDINGS: Statement = Statement::new(
+static BINDINGS: Statement = Statement::seldom(
     "SELECT b.schema_name, b.table_name, b.columns, b.workspace_id, b.triggers_on::pg_catalog.int8,
             pg_catalog.to_json(b)::pg_catalog.text
      FROM leadlex.bound_table AS b

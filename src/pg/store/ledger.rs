@@ -26,7 +26,7 @@ pub struct LoadedAccount {
     pub rate: Option<Record>,
 }
 
-static LOAD_ACCOUNT: Statement = Statement::new(
+static LOAD_ACCOUNT: Statement = Statement::seldom(
     "SELECT coalesce((SELECT b.settled FROM leadlex.credit_balance AS b WHERE b.workspace_id OPERATOR(pg_catalog.=) $1), 0)
             OPERATOR(pg_catalog.+)
             coalesce((SELECT pg_catalog.sum(p.amount)::pg_catalog.int8 FROM leadlex.credit_pending AS p

@@ -41,7 +41,7 @@ pub struct LoadedProvider {
 }
 
 // The description itself only of versions that are not known: there may be many, and one has changed.
-static PROVIDERS: Statement = Statement::new(
+static PROVIDERS: Statement = Statement::seldom(
     "SELECT p.id, p.name, p.workspace_id, p.enabled, CASE WHEN k.version IS NULL THEN p.config END, s.secret, pg_catalog.concat(p.id, ' ', EXTRACT(epoch FROM p.updated_at)),
             v.version
      FROM leadlex.provider_config AS p

@@ -146,7 +146,7 @@ pub fn records(names: &[&str]) -> HashMap<Uuid, Record> {
     as_owner(|| RECORDS.query(View::Latest, &[arg(names)])).iter().map(rate).collect()
 }
 
-static HIT_RATES: Statement = Statement::new(
+static HIT_RATES: Statement = Statement::seldom(
     "SELECT r.provider_id, r.answers, r.matches, r.others, r.fields FROM leadlex.provider_rate AS r",
 );
 

@@ -32,7 +32,7 @@ impl Pause {
     }
 }
 
-static PAUSED: Statement = Statement::new(
+static PAUSED: Statement = Statement::seldom(
     "SELECT pg_catalog.bool_and(h.system_identifier OPERATOR(pg_catalog.=) $1 AND h.database_oid::pg_catalog.int8 OPERATOR(pg_catalog.=) $2
                                  AND h.extension_oid::pg_catalog.int8 OPERATOR(pg_catalog.=) $3)
                 IS TRUE,

@@ -9,7 +9,7 @@ use crate::pg::shared::budgets::{self, Counts, EntryKey, Record, SumKey};
 use crate::pg::shared::transaction;
 use crate::pg::sys::row::{number, optional, text, uuid};
 use crate::pg::sys::spi::{Arg, Row, Statement, View, arg};
-use crate::pg::sys::{database, role};
+use crate::pg::sys::{database, index_probe, role};
 use leadlex_domain::money::windows::{Period, Windows, day_of, first_day, month_of};
 use leadlex_domain::money::{Amount, Currency};
 
@@ -28,7 +28,7 @@ pub struct Budget {
     pub amount: Amount,
 }
 
-static BUDGETS: Statement = Statement::new(
+static BUDGETS: Statement = Statement::seldom(
     "SELECT b.provider, b.period, b.workspace_id, b.currency,
             (b.amount OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8
      FROM leadlex.budget_limit AS b",
@@ -45,6 +45,10 @@ pub fn budgets() -> Vec<Budget> {
             amount: Amount(number(row, 4)),
         })
     };
+    // Most have none, and no statement is planned.
+    if index_probe::is_empty(installation::present().budgets) {
+        return Vec::new();
+    }
     as_owner(|| BUDGETS.query(View::Latest, &[])).iter().filter_map(read).collect()
 }
 
@@ -102,7 +106,7 @@ pub fn life() -> i64 {
     budgets::life((database::this_database(), installation::present().catalog))
 }
 
-static LOAD: Statement = Statement::new(
+static LOAD: Statement = Statement::seldom(
     "SELECT coalesce((SELECT pg_catalog.sum(s.used) FROM leadlex.spend_sum AS s
                       WHERE s.currency OPERATOR(pg_catalog.=) $1 AND s.provider OPERATOR(pg_catalog.=) $2
                         AND s.workspace_id OPERATOR(pg_catalog.=) $3 AND s.period OPERATOR(pg_catalog.=) p.period

@@ -8,7 +8,7 @@ use crate::pg::sys::row::{pg, text};
 use crate::pg::sys::spi::{Statement, View, arg};
 use leadlex_domain::tally::Tally;
 
-static LOAD: Statement = Statement::new(
+static LOAD: Statement = Statement::seldom(
     "SELECT t.what, t.number FROM leadlex.provider_tally AS t WHERE t.provider_id OPERATOR(pg_catalog.=) $1",
 );
 

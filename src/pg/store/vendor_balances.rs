@@ -8,7 +8,7 @@ use crate::pg::sys::row::{boolean, pg};
 use crate::pg::sys::spi::{Statement, View, arg};
 
 // Also where low_balance was changed since.
-static WAS_LOW: Statement = Statement::new(
+static WAS_LOW: Statement = Statement::seldom(
     "SELECT b.balance OPERATOR(pg_catalog.<) (p.config OPERATOR(pg_catalog.->>) 'low_balance')::pg_catalog.float8
      FROM leadlex.provider_balance AS b JOIN leadlex.provider_config AS p ON p.id OPERATOR(pg_catalog.=) b.provider_id
      WHERE b.provider_id OPERATOR(pg_catalog.=) $1",

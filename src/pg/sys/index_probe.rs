@@ -147,13 +147,8 @@ pub fn is_empty(relation: pg_sys::Oid) -> bool {
     if NOT_EMPTY.with_borrow(|known| known.contains(&relation)) {
         return false;
     }
-    // SAFETY: an existing table; an error closes it.
-    let blocks = unsafe {
-        let relation = pg_sys::table_open(relation, pg_sys::AccessShareLock as i32);
-        let blocks = pg_sys::RelationGetNumberOfBlocksInFork(relation, pg_sys::ForkNumber::MAIN_FORKNUM);
-        pg_sys::table_close(relation, pg_sys::AccessShareLock as i32);
-        blocks
-    };
+    // One that is gone, as in a race, is for a statement to find.
+    let Some(blocks) = blocks_of(relation) else { return false };
     match blocks {
         0 => EMPTY.with_borrow_mut(|(seen_at, tables)| {
             if *seen_at != now {
@@ -176,18 +171,27 @@ pub fn has_entries(index: pg_sys::Oid) -> bool {
     if WITH_ENTRIES.with_borrow(|known| known.contains(&index)) {
         return true;
     }
-    // SAFETY: an existing index; an error closes it.
-    let blocks = unsafe {
-        let index = pg_sys::index_open(index, pg_sys::AccessShareLock as i32);
-        let blocks = pg_sys::RelationGetNumberOfBlocksInFork(index, pg_sys::ForkNumber::MAIN_FORKNUM);
-        pg_sys::index_close(index, pg_sys::AccessShareLock as i32);
-        blocks
-    };
+    // REINDEX CONCURRENTLY may have put another in its place just now.
+    let Some(blocks) = blocks_of(index) else { return true };
     let has_entries = blocks > 1;
     if has_entries {
         WITH_ENTRIES.with_borrow_mut(|known| known.push(index));
     }
     has_entries
+}
+
+/// How long a table or index is, in pages; `None`: there is none.
+fn blocks_of(relation: pg_sys::Oid) -> Option<u32> {
+    // SAFETY: opened, if it is there, and closed again; an error closes it.
+    unsafe {
+        let relation = pg_sys::try_relation_open(relation, pg_sys::AccessShareLock as i32);
+        if relation.is_null() {
+            return None;
+        }
+        let blocks = pg_sys::RelationGetNumberOfBlocksInFork(relation, pg_sys::ForkNumber::MAIN_FORKNUM);
+        pg_sys::relation_close(relation, pg_sys::AccessShareLock as i32);
+        Some(blocks)
+    }
 }
 
 /// Equal to one of an array's elements; indexes alone understand it.

@@ -3,6 +3,7 @@
 pub mod authorship;
 pub mod clock;
 pub mod database;
+pub mod extension;
 pub mod heap_insert;
 pub mod index_probe;
 pub mod jsonb;
@@ -17,3 +18,4 @@ pub mod settings;
 pub mod shared_block;
 pub mod snapshot;
 pub mod spi;
+pub mod syscache;

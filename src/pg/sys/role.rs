@@ -61,6 +61,7 @@ pub fn above(role: pg_sys::Oid) -> Vec<pg_sys::Oid> {
 mod walk {
     use std::collections::HashSet;
 
+    use crate::pg::sys::syscache;
     use pgrx::pg_sys;
 
     /// What a superuser reaches by its memberships alone.
@@ -133,17 +134,10 @@ mod walk {
     }
 
     fn owner_of_this_database() -> pg_sys::Oid {
-        // SAFETY: a row of the system cache is read while it is held.
-        unsafe {
-            let cache = pg_sys::SysCacheIdentifier::DATABASEOID as i32;
-            let row = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(pg_sys::MyDatabaseId));
-            if row.is_null() {
-                return pg_sys::InvalidOid;
-            }
-            let owner = (*pg_sys::GETSTRUCT(row).cast::<pg_sys::FormData_pg_database>()).datdba;
-            pg_sys::ReleaseSysCache(row);
-            owner
-        }
+        let cache = pg_sys::SysCacheIdentifier::DATABASEOID;
+        let owner = |row: &pg_sys::FormData_pg_database| row.datdba;
+        // SAFETY: the rows of this cache.
+        unsafe { syscache::row(cache, pg_sys::MyDatabaseId, owner) }.unwrap_or(pg_sys::InvalidOid)
     }
 }
 
@@ -202,18 +196,10 @@ pub fn quoted_name_of(role: pg_sys::Oid) -> String {
 /// Whether a background worker can be a session of the role: before PostgreSQL 17 it has to be one that may log in.
 #[cfg(any(feature = "pg15", feature = "pg16"))]
 pub fn can_have_workers(role: pg_sys::Oid) -> bool {
-    // SAFETY: a row of the system cache is read while it is held.
-    unsafe {
-        let row =
-            pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::AUTHOID as i32, pg_sys::Datum::from(role));
-        if row.is_null() {
-            // Dropped meanwhile: its jobs say so.
-            return true;
-        }
-        let may_log_in = (*pg_sys::GETSTRUCT(row).cast::<pg_sys::FormData_pg_authid>()).rolcanlogin;
-        pg_sys::ReleaseSysCache(row);
-        may_log_in
-    }
+    let may_log_in = |row: &pg_sys::FormData_pg_authid| row.rolcanlogin;
+    // Dropped meanwhile: its jobs say so.
+    // SAFETY: the rows of this cache.
+    unsafe { super::syscache::row(pg_sys::SysCacheIdentifier::AUTHOID, role, may_log_in) }.unwrap_or(true)
 }
 
 /// See [`crate::pg::worker`]: from PostgreSQL 17 on they connect as a role that may not log in, too.

@@ -5,8 +5,9 @@ use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
 
-use crate::pg::sys::row::{boolean, number, optional, text};
-use crate::pg::sys::spi::{Row, Statement, View, arg};
+use crate::pg::sys::row::{boolean, text};
+use crate::pg::sys::spi::{Statement, View, arg};
+use crate::pg::sys::syscache;
 use crate::pg::table::quoted;
 use crate::pg::table::unfit_kind;
 
@@ -34,44 +35,63 @@ pub struct Column {
     pub not_null: bool,
 }
 
-static COLUMNS: Statement = Statement::new(
-    "SELECT a.attname, a.atttypid::pg_catalog.int8,
-            pg_catalog.format('%I.%I', n.nspname, t.typname), t.typcategory, a.attgenerated OPERATOR(pg_catalog.<>) ''
-                OR a.attidentity OPERATOR(pg_catalog.=) 'a',
-            coalesce(c.collisdeterministic, true), a.atttypmod, pg_catalog.format_type(a.atttypid, a.atttypmod),
-            a.attcollation::pg_catalog.int8,
-            CASE WHEN c.collname OPERATOR(pg_catalog.<>) 'default' THEN pg_catalog.format('%I.%I', cn.nspname, c.collname) END,
-            a.attgenerated OPERATOR(pg_catalog.=) 'v', a.attnotnull
-     FROM pg_catalog.pg_attribute AS a
-     JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) a.atttypid
-     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace
-     LEFT JOIN pg_catalog.pg_collation AS c ON c.oid OPERATOR(pg_catalog.=) a.attcollation
-     LEFT JOIN pg_catalog.pg_namespace AS cn ON cn.oid OPERATOR(pg_catalog.=) c.collnamespace
-     WHERE a.attrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
-     ORDER BY a.attnum USING OPERATOR(pg_catalog.<)",
-);
-
+/// Its columns in their order; none for a relation that is gone.
 pub fn columns(relation: pg_sys::Oid) -> Vec<Column> {
-    let read = |row: &Row| {
-        let type_oid = pg_sys::Oid::from(number(row, 1) as u32);
-        Column {
-            name: text(row, 0),
-            type_oid,
-            type_name: text(row, 2),
-            written: text(row, 7),
-            modifier: number(row, 6) as i32,
-            // SAFETY: a catalog look-up of an existing type.
-            base_type: unsafe { pg_sys::getBaseType(type_oid) },
-            category: text(row, 3).chars().next().unwrap_or(' '),
-            generated: boolean(row, 4),
-            computed: boolean(row, 10),
-            collation: pg_sys::Oid::from(number(row, 8) as u32),
-            collation_name: optional(row, 9),
-            deterministic: boolean(row, 5),
-            not_null: boolean(row, 11),
-        }
-    };
-    COLUMNS.query(View::Latest, &[arg(i64::from(relation.to_u32()))]).iter().map(read).collect()
+    let count = class(relation, |class| class.relnatts).unwrap_or(0);
+    (1..=count).filter_map(|number| syscache::column(relation, number, column)?).collect()
+}
+
+fn class<R>(relation: pg_sys::Oid, look: impl FnOnce(&pg_sys::FormData_pg_class) -> R) -> Option<R> {
+    // SAFETY: the rows of this cache.
+    unsafe { syscache::row(pg_sys::SysCacheIdentifier::RELOID, relation, look) }
+}
+
+/// `None`: it has been dropped.
+fn column(row: &pg_sys::FormData_pg_attribute) -> Option<Column> {
+    if row.attisdropped {
+        return None;
+    }
+    let (generated, type_oid, collation) = (row.attgenerated as u8, row.atttypid, row.attcollation);
+    // SAFETY: the rows of this cache.
+    let (type_name, category) = unsafe {
+        syscache::row(pg_sys::SysCacheIdentifier::TYPEOID, type_oid, |row: &pg_sys::FormData_pg_type| {
+            (syscache::qualified(row.typnamespace, &row.typname), char::from(row.typcategory as u8))
+        })
+    }?;
+    let is_own = ![pg_sys::InvalidOid, pg_sys::DEFAULT_COLLATION_OID].contains(&collation);
+    Some(Column {
+        name: syscache::name(&row.attname),
+        type_oid,
+        type_name,
+        written: written(type_oid, row.atttypmod),
+        modifier: row.atttypmod,
+        // SAFETY: a catalog look-up of an existing type.
+        base_type: unsafe { pg_sys::getBaseType(type_oid) },
+        category,
+        generated: generated != 0 || row.attidentity as u8 == b'a',
+        computed: generated == b'v',
+        collation,
+        collation_name: if is_own { collation_name(collation) } else { None },
+        // SAFETY: a catalog look-up of an existing collation.
+        deterministic: !is_own || unsafe { pg_sys::get_collation_isdeterministic(collation) },
+        not_null: row.attnotnull,
+    })
+}
+
+/// A type as people write it, with its length.
+fn written(type_oid: pg_sys::Oid, modifier: i32) -> String {
+    let flags = pg_sys::FORMAT_TYPE_TYPEMOD_GIVEN | pg_sys::FORMAT_TYPE_ALLOW_INVALID;
+    // SAFETY: a catalog look-up; the text is palloc'd.
+    unsafe { CStr::from_ptr(pg_sys::format_type_extended(type_oid, modifier, flags as _)) }
+        .to_string_lossy()
+        .into_owned()
+}
+
+fn collation_name(collation: pg_sys::Oid) -> Option<String> {
+    let cache = pg_sys::SysCacheIdentifier::COLLOID;
+    let name = |row: &pg_sys::FormData_pg_collation| syscache::qualified(row.collnamespace, &row.collname);
+    // SAFETY: the rows of this cache.
+    unsafe { syscache::row(cache, collation, name) }
 }
 
 pub fn kind(relation: pg_sys::Oid) -> char {
@@ -112,14 +132,12 @@ static RULE: Statement = Statement::new(
 
 /// A rule by which an UPDATE of the table does something else: it could not tell what has become of the row.
 pub fn rule_instead_of_update(relation: pg_sys::Oid) -> Option<String> {
+    // Most tables have never had a rule.
+    if !class(relation, |class| class.relhasrules).unwrap_or(false) {
+        return None;
+    }
     RULE.row(View::Latest, &[arg(i64::from(relation.to_u32()))]).map(|row| text(&row, 0))
 }
-
-static OPERATOR: Statement = Statement::new(
-    "SELECT pg_catalog.format('OPERATOR(%I.%s)', n.nspname, o.oprname) FROM pg_catalog.pg_operator AS o
-     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) o.oprnamespace
-     WHERE o.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid",
-);
 
 fn equality_operator(type_oid: pg_sys::Oid) -> Option<pg_sys::Oid> {
     // SAFETY: the type exists; the entry lives as long as the backend.
@@ -132,8 +150,18 @@ fn equality_operator(type_oid: pg_sys::Oid) -> Option<pg_sys::Oid> {
 
 /// The type's own equality (citext's ignores case), by its default operator class; `None` where it has none.
 pub fn equality(type_oid: pg_sys::Oid) -> Option<String> {
-    let operator = equality_operator(type_oid)?;
-    OPERATOR.row(View::Latest, &[arg(i64::from(operator.to_u32()))]).map(|row| text(&row, 0))
+    let cache = pg_sys::SysCacheIdentifier::OPEROID;
+    let name = |row: &pg_sys::FormData_pg_operator| {
+        // SAFETY: a catalog look-up; a palloc'd name, or null.
+        let schema = unsafe { pg_sys::get_namespace_name(row.oprnamespace) };
+        (!schema.is_null()).then(|| {
+            // SAFETY: not null.
+            let schema = unsafe { CStr::from_ptr(schema) }.to_string_lossy();
+            format!("OPERATOR({}.{})", plain(&schema), syscache::name(&row.oprname))
+        })
+    };
+    // SAFETY: the rows of this cache.
+    unsafe { syscache::row(cache, equality_operator(type_oid)?, name) }.flatten()
 }
 
 /// The function of that equality.

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::pg::sys::raise::{PgError, refuse};
 use crate::pg::sys::spi::{Arg, Caught};
 use crate::pg::sys::spi::{Statement, View, arg, texts_arg};
+use crate::pg::sys::syscache;
 use crate::pg::table::partitions::Partitions;
 use crate::pg::table::{Binding, key};
 use leadlex_domain::fields::FieldSet;
@@ -88,21 +89,11 @@ impl Binding {
 
     /// Whether writing the table may run triggers.
     pub fn has_triggers(&self) -> bool {
-        // SAFETY: a catalog look-up for a relation, which may be gone; the copy is freed.
-        self.relation.is_some_and(|relation| unsafe {
-            let tuple = pg_sys::SearchSysCache1(
-                pg_sys::SysCacheIdentifier::RELOID as i32,
-                pg_sys::Datum::from(relation.to_u32()),
-            );
-            if tuple.is_null() {
-                return false;
-            }
-            let class = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_class>();
-            // Partitions may have some of their own.
-            let has = class.relhastriggers || class.relhassubclass;
-            pg_sys::ReleaseSysCache(tuple);
-            has
-        })
+        let cache = pg_sys::SysCacheIdentifier::RELOID;
+        // Partitions may have some of their own.
+        let has = |class: &pg_sys::FormData_pg_class| class.relhastriggers || class.relhassubclass;
+        // SAFETY: the rows of this cache.
+        self.relation.and_then(|relation| unsafe { syscache::row(cache, relation, has) }).unwrap_or(false)
     }
 
     /// Whether the caller may read all bound columns.

@@ -114,3 +114,52 @@ fn a_session_sees_each_change_of_a_binding_among_many() {
     assert_eq!((filled("bound_6", "job_title"), world.number("SELECT count(job_title) FROM former")), (1, 0));
     assert!(caller.execute("SELECT enrich_row('bound_8', id) FROM bound_8", &[]).is_err());
 }
+
+/// Plans that the session has, without that of this statement.
+fn plans(client: &mut Client) -> Vec<String> {
+    let sql = "SELECT ident FROM pg_backend_memory_contexts WHERE name = 'CachedPlanSource' AND ident NOT LIKE '%CachedPlanSource%'";
+    client.query(sql, &[]).unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+#[test]
+fn a_session_keeps_the_plans_of_what_each_call_runs_and_no_others() {
+    let world = World::new();
+    world.run("GRANT pg_read_all_stats TO caller");
+    let mut caller = world.caller();
+    let call = |client: &mut Client, n| {
+        client.batch_execute(&format!("SELECT enrich_contact('{}')", contact(n))).unwrap()
+    };
+    call(&mut caller, 1);
+    let kept = plans(&mut caller);
+    let of_the_table = |sql: &&String| sql.contains("crm");
+    assert_eq!(kept.iter().filter(of_the_table).count(), 2, "one reads, one writes: {kept:#?}");
+    assert_eq!(kept.len(), 2, "{kept:#?}");
+    // What has changed is planned again, and kept: it is likely to change again.
+    world.run("SELECT leadlex.set_rate_limit(id, 1000, NULL) FROM leadlex.workspace");
+    call(&mut caller, 2);
+    world.run("SELECT leadlex.set_rate_limit(id, 2000, NULL) FROM leadlex.workspace");
+    call(&mut caller, 3);
+    let kept = plans(&mut caller);
+    assert_eq!(kept.len(), 3, "{kept:#?}");
+    assert!(kept.iter().any(|sql| sql.contains("FROM leadlex.workspace")), "{kept:#?}");
+}
+
+#[test]
+fn indexes_that_are_built_anew_concurrently_are_found_again() {
+    let world = World::new();
+    let mut caller = world.caller();
+    let mut enrich = |n| {
+        caller.batch_execute(&format!("SELECT enrich_contact('{}')", contact(n))).unwrap();
+    };
+    enrich(1);
+    for index in ["receipt_contact", "receipt_former", "receipt_pkey"] {
+        world.run(&format!("REINDEX INDEX CONCURRENTLY leadlex.{index}"));
+        // From then on the session looks into the tables again.
+        world.run("SELECT leadlex.suppress('stranger@example.org')");
+        enrich(2);
+    }
+    world.run("REINDEX TABLE CONCURRENTLY leadlex.budget_limit");
+    world.run("VACUUM FULL leadlex.receipt");
+    enrich(3);
+    assert_eq!(world.provider.count(), 3);
+}

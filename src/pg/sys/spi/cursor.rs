@@ -1,6 +1,7 @@
 //! A result that is too large to be held at once.
 
-use super::{Arg, Row, Statement, bound, connected, rows};
+use super::statement::bound;
+use super::{Arg, Row, Statement, connected, rows};
 use pgrx::pg_sys;
 
 impl Statement {
