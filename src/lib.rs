@@ -25,7 +25,8 @@ mod pg;
 ::pgrx::extension_sql_file!("../sql/25_quality.sql", name = "quality", requires = ["status"]);
 ::pgrx::extension_sql_file!("../sql/26_access.sql", name = "access", requires = ["quality"]);
 ::pgrx::extension_sql_file!("../sql/26_usage.sql", name = "usage", requires = ["access"]);
-::pgrx::extension_sql_file!("../sql/29_job_views.sql", name = "job_views", requires = ["usage"]);
+::pgrx::extension_sql_file!("../sql/27_replicas.sql", name = "replicas", requires = ["usage"]);
+::pgrx::extension_sql_file!("../sql/29_job_views.sql", name = "job_views", requires = ["replicas"]);
 ::pgrx::extension_sql_file!("../sql/30_views.sql", name = "views", requires = ["job_views"], finalize);
 
 #[::pgrx::pg_guard]

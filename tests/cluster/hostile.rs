@@ -102,7 +102,7 @@ const CALLER: &str = "SELECT leadlex.whoami(), leadlex.credits(), leadlex.my_wor
     TABLE leadlex.provider; TABLE leadlex.provider_stats; TABLE leadlex.presets;";
 
 /// What views, policies, triggers of ours and the tests below call.
-const CALLED_BY_OTHERS: [&str; 15] = [
+const CALLED_BY_OTHERS: [&str; 16] = [
     "binding_restored",
     "config_changed",
     "enqueue_on_insert",
@@ -115,6 +115,7 @@ const CALLED_BY_OTHERS: [&str; 15] = [
     "secret_given",
     "set_updated_at",
     "usage_changed",
+    "usage_replicated",
     "usage_waits",
     "worker_report",
     "workspace_gone",

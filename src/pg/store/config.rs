@@ -384,8 +384,11 @@ thread_local! {
     /// What SET_SECRET stores, while it runs.
     static SECRET_KEPT_FROM_LOGS: RefCell<Option<String>> = const { RefCell::new(None) };
 }
-static DROP_PROVIDER: Statement =
-    Statement::new("DELETE FROM leadlex.provider_config AS p WHERE p.name OPERATOR(pg_catalog.=) $1");
+// Its secret goes with it also where no foreign key takes it away (session_replication_role = replica).
+static DROP_PROVIDER: Statement = Statement::new(
+    "WITH secret AS (DELETE FROM leadlex.provider_secret AS s WHERE s.name OPERATOR(pg_catalog.=) $1)
+     DELETE FROM leadlex.provider_config AS p WHERE p.name OPERATOR(pg_catalog.=) $1",
+);
 
 /// Stores a provider. `workspace` None: for every workspace. A lower `priority` is asked first. `false` where there is one of this
 /// name, also one that another session has just committed.

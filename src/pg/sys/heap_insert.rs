@@ -132,11 +132,17 @@ const OF_DAYS_WITHOUT_CHARGE: &CStr = c"usage_inserted";
 unsafe fn fires_at_insert(triggers: *const pg_sys::TriggerDesc) -> bool {
     // SAFETY: as promised by the caller; there are `numtriggers` of them, each with a name.
     unsafe {
+        let is_replica = pg_sys::SessionReplicationRole == pg_sys::SESSION_REPLICATION_ROLE_REPLICA as i32;
         !triggers.is_null()
             && (0..(*triggers).numtriggers as usize).any(|at| {
                 let trigger = &*(*triggers).triggers.add(at);
                 let inserts = trigger.tgtype & pg_sys::TRIGGER_TYPE_INSERT as i16 != 0;
-                inserts && CStr::from_ptr(trigger.tgname) != OF_DAYS_WITHOUT_CHARGE
+                let idle = match trigger.tgenabled as u8 {
+                    pg_sys::TRIGGER_DISABLED => true,
+                    pg_sys::TRIGGER_FIRES_ON_REPLICA => !is_replica,
+                    _ => false,
+                };
+                inserts && !idle && CStr::from_ptr(trigger.tgname) != OF_DAYS_WITHOUT_CHARGE
             })
     }
 }

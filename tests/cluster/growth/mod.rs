@@ -12,6 +12,7 @@ mod changes;
 mod exact;
 mod forgetting;
 mod partitions;
+mod replicated;
 mod sizes;
 
 const SOON: Duration = Duration::from_secs(120);

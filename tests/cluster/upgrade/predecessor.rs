@@ -239,6 +239,14 @@ fn old_functions(files: &mut Files) {
         "CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON leadlex.queue_pause",
     );
     files.remove(functions, "CREATE TRIGGER rows_added AFTER INSERT OR UPDATE ON leadlex.shared_value");
+    let replicas = "27_replicas.sql";
+    for always in
+        ["queue_pause ENABLE ALWAYS TRIGGER config_changed", "shared_value ENABLE ALWAYS TRIGGER rows_added"]
+    {
+        files.remove(replicas, &format!("ALTER TABLE leadlex.{always}"));
+    }
+    files.remove(replicas, "CREATE TRIGGER replicated AFTER INSERT OR UPDATE OR DELETE ON leadlex.access");
+    files.remove(replicas, "ALTER TABLE leadlex.access ENABLE REPLICA TRIGGER replicated");
     // Gone since.
     files.file(functions).push_str(
         "CREATE FUNCTION leadlex.of_old(name text) RETURNS text LANGUAGE c AS 'MODULE_PATHNAME', 'secret_given_wrapper';

@@ -146,7 +146,9 @@ fn carried_over(new: &[SqlFile]) -> Result<Vec<Statement>, String> {
 /// Whether a change of a table may be made again where it was made before.
 fn changes_nothing_twice(text: &str) -> bool {
     text.ends_with("ENABLE ROW LEVEL SECURITY")
-        || text.split(',').all(|change| change.contains("ENABLE ALWAYS TRIGGER "))
+        || text.split(',').all(|change| {
+            change.contains("ENABLE ALWAYS TRIGGER ") || change.contains("ENABLE REPLICA TRIGGER ")
+        })
 }
 
 fn check_delta(delta: &SqlFile) -> Result<(), String> {
