@@ -3,7 +3,7 @@
 CREATE FUNCTION leadlex.memory_report() RETURNS TABLE (part text, setting text, used bigint, places bigint, lost bigint)
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'memory_report_wrapper';
-COMMENT ON FUNCTION leadlex.memory_report() IS 'How full the tables in shared memory are, one row for each: the setting that bounds it, places in use, all places, and what found none since the server started. Rows only for administrators and pg_monitor.';
+COMMENT ON FUNCTION leadlex.memory_report() IS 'How full the tables in shared memory are, one row for each: the setting that bounds it, places in use, all places, and what found none since the server started (NULL: not counted here). Rows only for administrators and pg_monitor.';
 REVOKE ALL ON FUNCTION leadlex.memory_report() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.memory_report() TO pg_monitor;
 
@@ -253,6 +253,8 @@ CREATE VIEW leadlex.status WITH (security_barrier = true) AS
         UNION ALL
         SELECT 2, 'queue', pg_catalog.current_database()::pg_catalog.text, coalesce(leadlex.queue_paused(),
                    CASE WHEN pg_catalog.current_setting('leadlex.max_job_workers') OPERATOR(pg_catalog.=) '0' THEN 'no job workers (leadlex.max_job_workers)'
+                        WHEN EXISTS (SELECT FROM leadlex.worker_report() AS r WHERE r.process OPERATOR(pg_catalog.=) 'launcher' AND r.pid IS NULL)
+                             AND NOT pg_catalog.pg_is_in_recovery() THEN 'no background worker'
                         ELSE 'works' END),
                pg_catalog.format('%s queued, %s running, %s dead',
                    coalesce(pg_catalog.sum(q.contacts) FILTER (WHERE q.state OPERATOR(pg_catalog.=) 'queued'), 0),

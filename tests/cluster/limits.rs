@@ -51,6 +51,11 @@ fn make_workspaces(world: &World, count: i64) {
     ));
 }
 
+/// What found no place, as leadlex.memory_report() counts it.
+fn without_place(world: &World, setting: &str) -> i64 {
+    world.number(&format!("SELECT lost FROM leadlex.memory_report() WHERE setting = '{setting}'"))
+}
+
 fn day_used(session: &mut Client) -> i64 {
     number(session, "SELECT \"limit\" - remaining FROM leadlex.rate_limit() WHERE \"window\" = 'day'")
 }
@@ -73,6 +78,7 @@ fn more_open_transactions_than_places_are_told_so_and_lose_nothing() {
         sessions.push(session);
     }
     assert!((4..=6).contains(&refused), "{refused}");
+    assert_eq!(without_place(&world, "leadlex.max_workspaces"), refused);
     drop(sessions);
     eventually("the places are free again", Duration::from_secs(10), || {
         world.cluster.connect_as("app", "role20").query_one("SELECT leadlex.credits()", &[]).is_ok()
@@ -94,6 +100,9 @@ fn a_transaction_over_more_contacts_than_there_is_room_for_is_told_so_and_costs_
     assert!(failure.hint.as_ref().unwrap().contains("leadlex.max_contacts_in_flight"), "{failure:?}");
     let ledger = world.ledger();
     assert_eq!((ledger.credits, ledger.charges), (Some(5_000), 0));
+    assert_eq!(without_place(&world, "leadlex.max_contacts_in_flight"), 1);
+    let told = "SELECT count(*) FROM leadlex.check() WHERE problem = '1 found no place, or lost it, since the server started: contacts in transactions'";
+    assert_eq!(world.number(told), 1);
     // All of it is free again.
     let sql = "SELECT enrich_contact(id) FROM (SELECT id FROM crm LIMIT 900) AS c";
     assert_eq!(caller.query(sql, &[]).unwrap().len(), 900);

@@ -207,6 +207,15 @@ impl Failure {
         )
     }
 
+    /// The same of an enrichment by its request id, which may have been pruned.
+    pub fn enrichment_not_found(request: uuid::Uuid) -> Failure {
+        Failure::new(
+            Code::NotFound,
+            format!("enrichment {request} was not found in this workspace"),
+            "Check the id (request_id of leadlex.enrichment) and the workspace (leadlex.whoami()); history that is older than leadlex.history_retention is gone, and cannot be taken back.",
+        )
+    }
+
     /// Of a no_match: its reason, and whether answers were thrown away for their confidence.
     /// `None`: the failure has another code.
     pub fn no_match_reason(&self) -> Option<(NoMatchReason, bool)> {

@@ -53,8 +53,7 @@ fn workspaces() -> Result<Vec<uuid::Uuid>, Failure> {
 
 fn revert(request: uuid::Uuid) -> Result<Value, Failure> {
     preconditions::require_writable();
-    let past = history::one(&workspaces()?, request)
-        .ok_or_else(|| Failure::not_found(&format!("enrichment {request}")))?;
+    let past = history::one(&workspaces()?, request).ok_or_else(|| Failure::enrichment_not_found(request))?;
     let whose = &past.whose;
     let bindings = cache::bindings();
     let binding = bindings.iter().find(|b| b.schema == whose.schema && b.table == whose.table);

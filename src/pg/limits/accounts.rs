@@ -13,6 +13,7 @@ use crate::pg::sys::clock;
 use leadlex_domain::sqlstate;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
@@ -80,6 +81,7 @@ fn pin_if_ready(index: usize, key: AccountKey) -> bool {
 /// All places are taken. Those that are only waiting for their leases to be closed can be had soon.
 fn make_room(patience: &mut turns::Patience) {
     if !patience.lasts() {
+        layout::without_place().accounts.fetch_add(1, Ordering::Relaxed);
         raise::refuse(raise::PgError {
             sqlstate: sqlstate::CONFIGURATION_LIMIT_EXCEEDED,
             message: "too many workspaces are active at once".into(),

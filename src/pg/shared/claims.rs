@@ -7,6 +7,7 @@
 
 use leadlex_domain::sqlstate;
 use pgrx::pg_sys;
+use std::sync::atomic::Ordering;
 
 use crate::pg::shared::layout;
 use crate::pg::shared::layout::{ClaimKey, ContactClaim};
@@ -74,6 +75,7 @@ pub fn try_claim(key: ClaimKey, waits: bool) -> Result<Claimed, TooMany> {
             Ok(Some(holder)) => pg_sys::TransactionId::from(holder),
             Err(full) => {
                 unlock(&key);
+                layout::without_place().claims.fetch_add(1, Ordering::Relaxed);
                 return Err(full);
             }
         };

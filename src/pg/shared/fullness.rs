@@ -4,6 +4,7 @@ use crate::pg::shared::{
     budgets, events, job_queues, layout, logins, occupancy, provider_slots, receipts, single_flight,
 };
 use crate::pg::sys::{clock, settings};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// One of the tables.
 #[derive(Clone, Debug)]
@@ -58,14 +59,27 @@ pub fn all() -> Vec<Fullness> {
     let logins = logins::in_use(lately.saturating_mul(1_000_000));
     let [sums, amounts] = budgets::in_use();
     let questions = single_flight::in_use();
+    let without = layout::without_place();
+    let counted = |count: &AtomicU64| Some(count.load(Ordering::Relaxed));
     vec![
-        part("workspaces in transactions", Some("leadlex.max_workspaces"), pinned, layout::account_count()),
-        part(
-            "contacts in transactions",
-            Some("leadlex.max_contacts_in_flight"),
-            claims.max(0) as usize,
-            settings::max_contacts_in_flight(),
-        ),
+        Fullness {
+            lost: counted(&without.accounts),
+            ..part(
+                "workspaces in transactions",
+                Some("leadlex.max_workspaces"),
+                pinned,
+                layout::account_count(),
+            )
+        },
+        Fullness {
+            lost: counted(&without.claims),
+            ..part(
+                "contacts in transactions",
+                Some("leadlex.max_contacts_in_flight"),
+                claims.max(0) as usize,
+                settings::max_contacts_in_flight(),
+            )
+        },
         part(
             "providers not written down",
             Some("leadlex.max_providers"),

@@ -185,6 +185,7 @@ unsafe fn initialise(header: *mut Header) {
             read_only: false,
             account_count: count,
             accounts_used: AtomicUsize::new(0),
+            without_place: WithoutPlace::default(),
         });
         fill(header, uses, 1, Uses::NONE);
         fill(header, chains, count, 0u32);
@@ -292,6 +293,12 @@ pub fn with_directory<R>(work: impl FnOnce(&mut Directory) -> R) -> R {
 pub fn accounts_used() -> usize {
     // SAFETY: where it stands never changes; it is read and written in one piece.
     unsafe { (*HEADER.load(Ordering::Relaxed)).accounts_used.load(Ordering::Acquire) }
+}
+
+/// What found no place since the server started; it only counts up.
+pub fn without_place() -> &'static WithoutPlace {
+    // SAFETY: the header is there as long as the process, and these are atomics that nothing else gives out.
+    unsafe { &(*HEADER.load(Ordering::Relaxed)).without_place }
 }
 
 /// Places for accounts, as leadlex.max_workspaces had it at the start of the server.

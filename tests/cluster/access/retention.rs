@@ -6,7 +6,7 @@ use postgres::Client;
 use serde_json::{Value, json};
 
 use super::rows;
-use crate::support::{Behaviour, Stop, eventually};
+use crate::support::{Behaviour, Stop, eventually, fails};
 use crate::world::{Beginning, PATH, World, contact, enrich, number};
 
 const LONG: Duration = Duration::from_secs(120);
@@ -65,7 +65,9 @@ fn what_was_pruned_cannot_be_taken_back_nor_refilled_and_is_a_persons() {
     assert_eq!(rows(&mut owner, "SELECT * FROM leadlex.credit_ledger ORDER BY id"), ledger);
     assert_eq!(number(&mut owner, "SELECT count(*) FROM leadlex.checked"), 0);
     let reverts = |client: &mut Client, request| {
-        crate::world::sqlstate(&client.query_one("SELECT leadlex.revert_enrichment($1)", &[&request]))
+        let failure = fails(client.query("SELECT leadlex.revert_enrichment($1)", &[&request]));
+        assert!(failure.hint.unwrap_or_default().contains("leadlex.history_retention"));
+        failure.sqlstate
     };
     let id: uuid::Uuid = owner.query_one("SELECT request_id FROM leadlex.enrichment", &[]).unwrap().get(0);
     assert_eq!((reverts(&mut caller, requests[0]), id), ("LX404".to_owned(), requests[3]));

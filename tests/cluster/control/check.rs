@@ -165,6 +165,15 @@ fn dead_jobs_pauses_workers_and_full_memory_are_told() {
 }
 
 #[test]
+fn without_a_background_worker_check_and_status_say_so() {
+    let conf = ["max_worker_processes = 1"];
+    let world = World::with(&Beginning { conf: &conf, ..Beginning::default() });
+    assert!(has(&world, "error", "launcher", "no background worker runs"), "{:?}", problems(&world));
+    let sql = "SELECT state FROM leadlex.status WHERE area = 'queue'";
+    assert_eq!(world.owner().query_one(sql, &[]).unwrap().get::<_, String>(0), "no background worker");
+}
+
+#[test]
 fn too_many_providers_are_told_of_before_their_places_are_used_up() {
     let world = World::with(&Beginning { conf: &["leadlex.max_providers = 16"], ..Beginning::default() });
     let (mut owner, notices) = world.listening("postgres");

@@ -1,4 +1,4 @@
-//! Bytes a row of what goes by itself after a while, for docs/operations/sizing.md.
+//! Bytes a row of what calls leave, for docs/operations/sizing.md.
 
 use std::fmt::Write as _;
 
@@ -17,7 +17,7 @@ type Line = (&'static str, &'static str);
 
 /// LEADLEX_SIZES names the file to write; then there are 100,000 of each.
 #[test]
-fn every_kind_of_row_that_goes_by_itself_is_measured() {
+fn every_kind_of_row_is_measured() {
     let file = std::env::var_os("LEADLEX_SIZES");
     let most = if file.is_some() { 100_000 } else { 300 };
     let conf = &[
@@ -49,6 +49,13 @@ fn every_kind_of_row_that_goes_by_itself_is_measured() {
     note(("an answer with six fields", "receipt"), 0, receipts, receipts);
     note(("a name of a value", "value_name"), 0, names, names);
     note(("names of a contact with address, profile and number", "value_name"), 0, receipts, names);
+    let history = "SELECT count(*) FROM leadlex.enrichment";
+    let ledger = "SELECT count(*) FROM leadlex.credit_settled";
+    note(("history of a call with six fields", "enrichment"), 0, history, history);
+    note(("a charge", "credit_settled"), 0, ledger, ledger);
+    let results = "SELECT count(*) FROM leadlex.idempotency";
+    with_keys(&world, most / 20);
+    note(("the result under an idempotency key", "idempotency"), 0, results, results);
 
     world.provider.on(PATH, |_| Behaviour::json(404, json!({})));
     let before = size(&world, "receipt");
@@ -94,6 +101,17 @@ fn ask(world: &World, contacts: std::ops::RangeInclusive<i32>) {
         eventually("answers are written", SOON, || {
             world.number("SELECT coalesce(sum(receipts_waiting), 0)::int8 FROM leadlex.worker_status") == 0
         });
+    }
+    world.settle();
+}
+
+/// Calls with a key each.
+fn with_keys(world: &World, calls: i32) {
+    let sql = "SELECT enrich_contact($1, overwrite => true, idempotency_key => gen_random_uuid())";
+    let mut caller = world.caller();
+    let one = caller.prepare(sql).unwrap();
+    for n in 1..=calls {
+        caller.execute(&one, &[&contact(n)]).unwrap();
     }
     world.settle();
 }

@@ -2,7 +2,7 @@
 //! them, so they are plain data of one size. `shmem` allocates them and gives access under their locks.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use pgrx::pg_sys;
 
@@ -366,6 +366,16 @@ pub struct Header {
     pub(super) account_count: usize,
     /// Places of accounts that have been used since the server started; the lock of the directory is for changes.
     pub(super) accounts_used: AtomicUsize,
+    pub(super) without_place: WithoutPlace,
+}
+
+/// What found no place since the server started.
+#[derive(Default)]
+pub struct WithoutPlace {
+    /// Contacts and idempotency keys, see leadlex.max_contacts_in_flight.
+    pub claims: AtomicU64,
+    /// Workspaces, see leadlex.max_workspaces.
+    pub accounts: AtomicU64,
 }
 
 /// A claimed thing: a contact, or an idempotency key.
