@@ -152,6 +152,21 @@ BEGIN
                         AND t.tgfoid OPERATOR(pg_catalog.=) ANY (ARRAY['leadlex.enrich_on_insert()'::pg_catalog.regprocedure,
                                                                        'leadlex.enqueue_on_insert()'::pg_catalog.regprocedure]::pg_catalog.oid[]))
     UNION ALL
+    SELECT 'error', pg_catalog.format('table leadlex.%s', c.relname),
+           'its triggers were switched (ALTER TABLE ... ENABLE TRIGGER ALL, pg_restore --data-only --disable-triggers): open sessions may not learn of changes that are replicated',
+           pg_catalog.string_agg(pg_catalog.format('ALTER TABLE leadlex.%I ENABLE %s TRIGGER %I;', c.relname,
+                                                   CASE WHEN t.tgname OPERATOR(pg_catalog.=) 'replicated' THEN 'REPLICA' ELSE 'ALWAYS' END, t.tgname), ' '
+                                 ORDER BY t.tgname USING OPERATOR(pg_catalog.<))
+    FROM pg_catalog.pg_trigger AS t
+    JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) t.tgrelid
+    JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    WHERE n.nspname OPERATOR(pg_catalog.=) 'leadlex' AND NOT t.tgisinternal
+      AND (t.tgname OPERATOR(pg_catalog.=) 'replicated' AND t.tgenabled OPERATOR(pg_catalog.<>) 'R'
+           OR t.tgname OPERATOR(pg_catalog.=) ANY (ARRAY['config_changed', 'rows_added', 'usage_waits', 'usage_inserted', 'usage_updated', 'usage_deleted',
+                                                         'usage_truncated']::pg_catalog.name[])
+              AND t.tgenabled OPERATOR(pg_catalog.<>) 'A')
+    GROUP BY c.relname
+    UNION ALL
     -- Workers and memory.
     SELECT 'error', 'launcher', 'no background worker runs: nothing is written down, and no job is run',
            'See the server''s log, and max_worker_processes.'

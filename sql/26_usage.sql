@@ -17,6 +17,12 @@ CREATE TRIGGER usage_waits AFTER INSERT ON leadlex.usage_change
 CREATE FUNCTION leadlex.usage_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $changed$
 BEGIN
+    -- Where the notes are replicated, too, the publisher has made them.
+    IF pg_catalog.current_setting('session_replication_role') OPERATOR(pg_catalog.=) 'replica'
+       AND EXISTS (SELECT FROM pg_catalog.pg_subscription_rel AS r
+                   WHERE r.srrelid OPERATOR(pg_catalog.=) 'leadlex.usage_change'::pg_catalog.regclass) THEN
+        RETURN NULL;
+    END IF;
     IF TG_OP OPERATOR(pg_catalog.=) 'TRUNCATE' THEN
         INSERT INTO leadlex.usage_change (day, workspace_id) SELECT DISTINCT s.day, s.workspace_id FROM leadlex.usage_day AS s;
     ELSIF TG_TABLE_NAME OPERATOR(pg_catalog.=) 'usage_pruned' AND TG_OP OPERATOR(pg_catalog.=) 'DELETE' THEN

@@ -3,7 +3,9 @@
 use postgres::Client;
 use uuid::Uuid;
 
-use crate::support::{Stop, eventually, fails};
+use serde_json::json;
+
+use crate::support::{Behaviour, Stop, eventually, fails};
 use crate::world::{Beginning, PATH, World, credits, enrich, number};
 use std::time::Duration;
 
@@ -108,6 +110,49 @@ fn a_transaction_over_more_contacts_than_there_is_room_for_is_told_so_and_costs_
     assert_eq!(caller.query(sql, &[]).unwrap().len(), 900);
     assert_eq!(world.ledger().credits, Some(4_100));
     world.check_credits_add_up();
+}
+
+#[test]
+fn a_set_larger_than_that_that_writes_nothing_holds_no_more_than_it_looks_at() {
+    let world = World::with(&Beginning {
+        credits: Some(5_000),
+        contacts: 3_000,
+        conf: &["leadlex.max_contacts_in_flight = 1024"],
+        ..Beginning::default()
+    });
+    world.provider.on(PATH, |_| Behaviour::json(404, json!({})));
+    let mut caller = world.caller();
+    let set = |contacts: &str| {
+        format!(
+            "SELECT count(*) FILTER (WHERE status = 'no_match'), count(*) FILTER (WHERE error_code = '53200') FROM enrich_contacts(ARRAY({contacts}))"
+        )
+    };
+    let all = "SELECT id FROM crm ORDER BY id";
+    for portion in 0..6 {
+        caller.query_one(&set(&format!("{all} LIMIT 500 OFFSET 500 * {portion}")), &[]).unwrap();
+    }
+    let asked = world.provider.count();
+    let row = caller.query_one(&set(all), &[]).unwrap();
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (3_000, 0));
+    assert_eq!((asked, world.provider.count()), (3_000, 3_000), "it is remembered that there is nothing");
+}
+
+#[test]
+fn what_found_no_place_is_the_outcome_of_its_contact() {
+    let world = World::with(&Beginning {
+        credits: Some(5_000),
+        contacts: 1_200,
+        conf: &["leadlex.max_contacts_in_flight = 1024"],
+        ..Beginning::default()
+    });
+    let mut caller = world.caller();
+    let sql = "SELECT count(*), min(error_message) FROM enrich_contacts(ARRAY(SELECT id FROM crm ORDER BY id)) WHERE error_code = '53200'";
+    let row = caller.query_one(sql, &[]).unwrap();
+    let (refused, message) = (row.get::<_, i64>(0), row.get::<_, String>(1));
+    assert_eq!(refused, 176, "{message}");
+    assert!(message.contains("leadlex.max_contacts_in_flight is 1024"), "{message}");
+    let told = "SELECT count(*) FROM leadlex.last_outcome WHERE status = 'failed' AND error_code = '53200'";
+    eventually("their outcomes are told", Duration::from_secs(20), || world.number(told) == 176);
 }
 
 /// Old tables of a dropped extension must not be taken for those of a new one.

@@ -54,6 +54,12 @@ pub struct TooMany;
 impl TooMany {
     /// Of the error 53200 that tells of it.
     pub const MESSAGE: &str = "too many contacts are being enriched by open transactions";
+
+    /// The same where no DETAIL goes with it.
+    pub fn with_setting() -> String {
+        let most = settings::max_contacts_in_flight();
+        format!("{} (leadlex.max_contacts_in_flight is {most})", TooMany::MESSAGE)
+    }
 }
 
 /// As [`claim`], for one among many. `waits`: for another holder.

@@ -34,6 +34,7 @@ pub mod receipts;
 pub mod shared_values;
 pub mod spend;
 pub mod stop;
+pub mod subscription;
 pub mod suppressions;
 pub mod tallies;
 pub mod tickets;

@@ -3,6 +3,7 @@
 use crate::pg::shared::budgets;
 use crate::pg::shared::workers;
 use crate::pg::sys::clock;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ffi::CStr;
 use std::sync::Once;
@@ -19,6 +20,7 @@ use crate::pg::shared::lockouts;
 use crate::pg::shared::turns;
 use crate::pg::shared::{events, receipts, wait};
 use crate::pg::sys::settings;
+use crate::pg::worker::session::put_text;
 
 /// A worker that has been asked for and does not appear within this many seconds is asked for again.
 const START_PATIENCE_S: i64 = 10;
@@ -179,9 +181,14 @@ fn start_workers(sweep: &mut VecDeque<u32>) -> bool {
             }
             Some(found) if !found.connectable => put_off(oid, |d| d.has_work = true),
             Some(_) => {
-                if !start(oid) {
+                let has_started = start(oid);
+                let is_short = short_of_processes(has_started);
+                if !has_started {
                     // max_worker_processes is used up, maybe by one of ours that has just left: soon again.
                     put_off(oid, |d| d.wanted = true);
+                    if is_short {
+                        tell_that_none_starts();
+                    }
                     break;
                 }
             }
@@ -189,6 +196,29 @@ fn start_workers(sweep: &mut VecDeque<u32>) -> bool {
     }
     !sweep.is_empty()
         || layout::with_header(|h| h.databases.iter().any(|d| d.oid != 0 && d.wanted && d.worker_pid <= 0))
+}
+
+/// What leadlex.check() and leadlex.worker_status say of a database whose worker cannot start.
+const NO_PROCESS: &str = "no worker can start: max_worker_processes is used up";
+/// For so long others may be leaving.
+const PASSING: Duration = Duration::from_secs(10);
+
+/// Whether no worker has started for a while, this one neither.
+fn short_of_processes(has_started: bool) -> bool {
+    thread_local! {
+        static SINCE: Cell<Option<Instant>> = const { Cell::new(None) };
+    }
+    let since = if has_started { None } else { SINCE.get().or_else(|| Some(Instant::now())) };
+    SINCE.set(since);
+    since.is_some_and(|since| since.elapsed() >= PASSING)
+}
+
+/// Of all databases that wait: after the first that cannot have one no other is tried.
+fn tell_that_none_starts() {
+    layout::with_header(|header| {
+        let waiting = header.databases.iter_mut().filter(|d| d.oid != 0 && d.wanted && d.worker_pid <= 0);
+        waiting.for_each(|database| put_text(&mut database.error, NO_PROCESS));
+    });
 }
 
 /// For the queues whose turn it is.

@@ -21,7 +21,7 @@ use crate::pg::shared::turns;
 use crate::pg::shared::{events, receipts, wait};
 use crate::pg::store::cache;
 use crate::pg::store::queue_pause::Pause;
-use crate::pg::store::{jobs_waiting, ledger, usage};
+use crate::pg::store::{jobs_waiting, ledger, subscription, usage};
 use crate::pg::worker::session::{
     TransactionFailure, attempt, commit_and_begin, forget_cancel, mark, put_text,
 };
@@ -384,7 +384,9 @@ fn round(database: u32, closing: bool) -> Round {
     });
     // In a clone nothing is written but what calls there have caused: what it was copied from may still send its rows.
     let clone = cache::paused() == Some(Pause::Clone);
-    let keeps_books = !closing && !clone;
+    // Nor on a subscriber what its publisher writes.
+    let keeps_books = !closing && !clone && !subscription::brings("leadlex.credit_pending");
+    let sums_days = !closing && !clone && !subscription::brings("leadlex.usage_day");
     // Calls wait for these: they are durable before anything else is begun, which may take long, or fail.
     commit_and_begin();
     let records = recorded.len() as u64;
@@ -404,7 +406,7 @@ fn round(database: u32, closing: bool) -> Round {
     let withdrawn = keeps_books && sweep::see_to_withdrawals(database);
     let expired = keeps_books && sweep::remove_expired(database);
     // A day of which history is being pruned would be summed anew after each portion.
-    let unsummed = keeps_books && !expired && usage::sum_days(commit_and_begin);
+    let unsummed = sums_days && !expired && usage::sum_days(commit_and_begin);
     mark(database, |d| {
         d.runs += 1;
         d.last_run = clock::now();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::{Behaviour, eventually};
+use crate::support::{Behaviour, Stop, eventually};
 use crate::world::{Beginning, PATH, World, contact, enrich, only_phone, sqlstate};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -171,6 +171,33 @@ fn without_a_background_worker_check_and_status_say_so() {
     assert!(has(&world, "error", "launcher", "no background worker runs"), "{:?}", problems(&world));
     let sql = "SELECT state FROM leadlex.status WHERE area = 'queue'";
     assert_eq!(world.owner().query_one(sql, &[]).unwrap().get::<_, String>(0), "no background worker");
+}
+
+#[test]
+fn triggers_of_ours_that_were_switched_are_told_of_with_what_mends_them() {
+    let world = World::with(&Beginning::default());
+    world.run("ALTER TABLE leadlex.enrichment ENABLE TRIGGER ALL; ALTER TABLE leadlex.suppression DISABLE TRIGGER ALL");
+    let mut owner = world.owner();
+    let sql = "SELECT remedy FROM leadlex.check() WHERE problem LIKE 'its triggers were switched%' ORDER BY subject";
+    let remedies: Vec<String> = owner.query(sql, &[]).unwrap().iter().map(|row| row.get(0)).collect();
+    assert_eq!(remedies.len(), 2, "{remedies:?}");
+    remedies.iter().for_each(|remedy| owner.batch_execute(remedy).unwrap());
+    assert_eq!(problems(&world), []);
+}
+
+#[test]
+fn a_worker_that_finds_no_process_is_told_of() {
+    // The launcher has the only one.
+    let conf = ["max_worker_processes = 1", "max_logical_replication_workers = 0"];
+    let world = World::with(&Beginning { conf: &conf, ..Beginning::default() });
+    enrich(&mut world.caller(), 1).unwrap();
+    eventually("check says so", Duration::from_secs(60), || {
+        has(&world, "error", "worker", "max_worker_processes is used up")
+    });
+    world.run("ALTER SYSTEM SET max_worker_processes = 8");
+    world.cluster.restart(Stop::Fast);
+    enrich(&mut world.caller(), 2).unwrap();
+    eventually("all is well", SOON, || problems(&world).is_empty());
 }
 
 #[test]

@@ -63,6 +63,8 @@ fn a_secret_goes_with_its_provider_where_no_foreign_keys_are_kept() {
 fn publisher(world: &World, tables: &str) -> Client {
     world.cluster.connect("postgres").batch_execute("CREATE DATABASE source TEMPLATE app").unwrap();
     let mut source = world.cluster.connect("source");
+    // It is no copy that leaves its books to another.
+    source.batch_execute("SELECT leadlex.resume_queue()").unwrap();
     source.batch_execute(&format!("CREATE PUBLICATION changes FOR {tables}")).unwrap();
     source.batch_execute("SELECT pg_create_logical_replication_slot('changes', 'pgoutput')").unwrap();
     world.run(&format!(
@@ -97,6 +99,40 @@ fn a_subscriber_obeys_what_its_publisher_refuses() {
         "SELECT (count(*) = 0)::int::int8 FROM leadlex.access",
     );
     is_refused(&world, &mut caller, 4, "LX401", "revoke_access");
+    end(&world);
+}
+
+#[test]
+fn a_subscriber_to_all_tables_leaves_books_and_sums_to_its_publisher() {
+    let world = world(&["wal_level = logical"]);
+    let mut source = publisher(&world, "ALL TABLES");
+    let mut granted = world.cluster.connect_as("source", "caller");
+    enrich(&mut granted, 9).unwrap();
+    eventually("its charge is settled", SOON, || {
+        let settled = "SELECT count(*) FROM leadlex.credit_settled";
+        source.query_one(settled, &[]).unwrap().get::<_, i64>(0) > 0
+    });
+    // What the publisher sums arrives, and is not summed here as well: that would end the subscription.
+    source
+        .batch_execute(
+            "UPDATE leadlex.enrichment SET created_at = created_at - interval '3 days';
+             UPDATE leadlex.credit_settled SET created_at = created_at - interval '3 days'",
+        )
+        .unwrap();
+    eventually("the sums arrive", SOON, || {
+        let summed = "SELECT count(*) FROM leadlex.usage_day";
+        let there: i64 = source.query_one(summed, &[]).unwrap().get(0);
+        there > 0
+            && world.number(summed) == there
+            && world.number("SELECT count(*) FROM leadlex.usage_change") == 0
+    });
+    // More of such a day is summed anew.
+    source.batch_execute("DELETE FROM leadlex.enrichment").unwrap();
+    eventually("the new sums arrive", SOON, || {
+        let fields = "SELECT coalesce(sum(fields), 0)::int8 FROM leadlex.usage_day";
+        world.number(fields) == 0 && world.number("SELECT count(*) FROM leadlex.usage_change") == 0
+    });
+    assert!(!world.cluster.log().contains("duplicate key"), "{}", world.cluster.log());
     end(&world);
 }
 

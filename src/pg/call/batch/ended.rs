@@ -38,6 +38,10 @@ impl Batch<'_> {
         }
         self.ended.since.get_or_insert_with(Instant::now);
         self.ended.members.push(member);
+        // Where no request has to be waited for, all of a set may come to this in one round.
+        if self.ended.members.len() >= PORTION {
+            self.tell_ended(false);
+        }
     }
 
     /// Tells of those that have ended, where it is time. `idle`: nothing else is under way.

@@ -27,6 +27,7 @@ use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::paid::PaidFor;
+use leadlex_domain::receipt;
 use leadlex_domain::sqlstate;
 use leadlex_domain::steps::{CallOutcome, Event, Raised, Step, Steps};
 
@@ -148,11 +149,19 @@ impl Batch<'_> {
             }
             let key = target::contact_claim(&self.binding, self.workspace(), &id);
             preconditions::begin(key, || format!("contact {}", short(&id)));
-            let (sqlstate, message) = match claims::claim_one_of_many(key, self.waits) {
+            let line = match claims::claim_one_of_many(key, self.waits) {
+                // What the other comes to is its outcome.
                 Ok(Claimed::ByOthers) => {
-                    (sqlstate::LOCK_NOT_AVAILABLE, "another session is enriching the contact just now")
+                    let message = "another session is enriching the contact just now";
+                    BatchResult::raised(request_id, sqlstate::LOCK_NOT_AVAILABLE, message, None)
                 }
-                Err(claims::TooMany) => (sqlstate::OUT_OF_MEMORY, claims::TooMany::MESSAGE),
+                Err(claims::TooMany) => {
+                    let message = claims::TooMany::with_setting();
+                    let line = BatchResult::raised(request_id, sqlstate::OUT_OF_MEMORY, &message, None);
+                    let row = receipt::person(self.binding.name(), &id);
+                    self.outcomes_told.push(outcome::Told::of(&self.binding, row, &id, &line));
+                    line
+                }
                 Ok(state) => {
                     let before = state == Claimed::Before;
                     claimed.push((MemberClaim { position, request_id, key, before }, id));
@@ -160,7 +169,7 @@ impl Batch<'_> {
                 }
             };
             preconditions::end(key);
-            self.tell(position, BatchResult::raised(request_id, sqlstate, message, None));
+            self.tell(position, line);
         }
         claimed
     }
