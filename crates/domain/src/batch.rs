@@ -270,7 +270,7 @@ fn listed(counts: &BTreeMap<String, u64>) -> String {
 /// times is asked about once.
 #[derive(Debug, Default)]
 pub struct Order {
-    /// Contacts that were met, and where first.
+    /// Contacts that were met, and where first; empty once all were.
     first: HashMap<String, usize>,
     /// Further positions of a contact, by its first.
     again: HashMap<usize, Vec<usize>>,
@@ -294,6 +294,11 @@ impl Order {
                 false
             }
         }
+    }
+
+    /// No more contacts are met: what was needed for that alone goes, some 100 bytes for each.
+    pub fn all_met(&mut self) {
+        self.first = HashMap::new();
     }
 
     /// The contact first met at this position is finished; how many positions have their line by that.
@@ -410,6 +415,7 @@ mod tests {
                     open.push((position, id));
                 }
             }
+            order.all_met();
             while !open.is_empty() {
                 jitter = jitter.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 let (position, id) = open.swap_remove((jitter >> 33) as usize % open.len());

@@ -76,6 +76,7 @@ impl Batch<'_> {
                 self.ahead.push_back((position, id));
             }
         }
+        self.order.all_met();
         for (position, failure) in bad {
             self.tell(position, BatchResult::failed(Uuid::now_v7(), &failure, None));
         }
