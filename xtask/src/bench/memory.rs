@@ -115,7 +115,7 @@ pub fn measure_growth(session: &Session, results: &mut Results) -> Result<()> {
     let mut child =
         pgbench.arg("bench").stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("pgbench")?;
     let sql = format!(
-        "SELECT last_value - {start}, (SELECT pid FROM pg_stat_activity WHERE application_name = 'pgbench') FROM turn"
+        "SELECT last_value - {start}, (SELECT pid FROM pg_stat_activity WHERE application_name = 'pgbench' ORDER BY backend_start DESC LIMIT 1) FROM turn"
     );
     let (mut first, mut last) = (None, None);
     let status = loop {
