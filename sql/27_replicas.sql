@@ -1,24 +1,6 @@
 -- Changes that reach the tables without the usual triggers: in sessions with session_replication_role = replica, and on a logical
 -- subscriber, where no statement triggers fire at all. What other sessions remember is out of date then, too.
 
--- As the others in such sessions.
-ALTER TABLE leadlex.workspace ENABLE ALWAYS TRIGGER config_changed;
-ALTER TABLE leadlex.api_key ENABLE ALWAYS TRIGGER config_changed;
-ALTER TABLE leadlex.access ENABLE ALWAYS TRIGGER config_changed;
-ALTER TABLE leadlex.bound_table ENABLE ALWAYS TRIGGER config_changed;
-ALTER TABLE leadlex.provider_config ENABLE ALWAYS TRIGGER config_changed;
-ALTER TABLE leadlex.provider_secret ENABLE ALWAYS TRIGGER config_changed;
-ALTER TABLE leadlex.provider_rate ENABLE ALWAYS TRIGGER config_changed;
-ALTER TABLE leadlex.budget_limit ENABLE ALWAYS TRIGGER config_changed;
-ALTER TABLE leadlex.home ENABLE ALWAYS TRIGGER config_changed;
-ALTER TABLE leadlex.queue_pause ENABLE ALWAYS TRIGGER config_changed;
-ALTER TABLE leadlex.stopped ENABLE ALWAYS TRIGGER config_changed;
-ALTER TABLE leadlex.shared_value ENABLE ALWAYS TRIGGER rows_added;
-ALTER TABLE leadlex.undone ENABLE ALWAYS TRIGGER rows_added;
-ALTER TABLE leadlex.suppression ENABLE ALWAYS TRIGGER rows_added;
-ALTER TABLE leadlex.outcome ENABLE ALWAYS TRIGGER rows_added;
-ALTER TABLE leadlex.receipt ENABLE ALWAYS TRIGGER rows_added;
-
 -- A subscriber takes rows one by one, and fires row triggers alone. These fire there and in such sessions, and nowhere else.
 CREATE TRIGGER replicated AFTER INSERT OR UPDATE OR DELETE ON leadlex.workspace
     FOR EACH ROW EXECUTE FUNCTION leadlex.config_changed();
@@ -48,20 +30,25 @@ CREATE TRIGGER replicated AFTER INSERT OR UPDATE ON leadlex.suppression
     FOR EACH ROW EXECUTE FUNCTION leadlex.config_changed();
 CREATE TRIGGER replicated AFTER INSERT OR UPDATE ON leadlex.outcome
     FOR EACH ROW EXECUTE FUNCTION leadlex.config_changed();
-ALTER TABLE leadlex.workspace ENABLE REPLICA TRIGGER replicated;
-ALTER TABLE leadlex.api_key ENABLE REPLICA TRIGGER replicated;
-ALTER TABLE leadlex.access ENABLE REPLICA TRIGGER replicated;
-ALTER TABLE leadlex.bound_table ENABLE REPLICA TRIGGER replicated;
-ALTER TABLE leadlex.provider_config ENABLE REPLICA TRIGGER replicated;
-ALTER TABLE leadlex.provider_secret ENABLE REPLICA TRIGGER replicated;
-ALTER TABLE leadlex.provider_rate ENABLE REPLICA TRIGGER replicated;
-ALTER TABLE leadlex.budget_limit ENABLE REPLICA TRIGGER replicated;
-ALTER TABLE leadlex.home ENABLE REPLICA TRIGGER replicated;
-ALTER TABLE leadlex.queue_pause ENABLE REPLICA TRIGGER replicated;
-ALTER TABLE leadlex.stopped ENABLE REPLICA TRIGGER replicated;
-ALTER TABLE leadlex.undone ENABLE REPLICA TRIGGER replicated;
-ALTER TABLE leadlex.suppression ENABLE REPLICA TRIGGER replicated;
-ALTER TABLE leadlex.outcome ENABLE REPLICA TRIGGER replicated;
+
+-- And those for statements in such sessions, too.
+ALTER TABLE leadlex.workspace ENABLE ALWAYS TRIGGER config_changed, ENABLE REPLICA TRIGGER replicated;
+ALTER TABLE leadlex.api_key ENABLE ALWAYS TRIGGER config_changed, ENABLE REPLICA TRIGGER replicated;
+ALTER TABLE leadlex.access ENABLE ALWAYS TRIGGER config_changed, ENABLE REPLICA TRIGGER replicated;
+ALTER TABLE leadlex.bound_table ENABLE ALWAYS TRIGGER config_changed, ENABLE REPLICA TRIGGER replicated;
+ALTER TABLE leadlex.provider_config ENABLE ALWAYS TRIGGER config_changed, ENABLE REPLICA TRIGGER replicated;
+ALTER TABLE leadlex.provider_secret ENABLE ALWAYS TRIGGER config_changed, ENABLE REPLICA TRIGGER replicated;
+ALTER TABLE leadlex.provider_rate ENABLE ALWAYS TRIGGER config_changed, ENABLE REPLICA TRIGGER replicated;
+ALTER TABLE leadlex.budget_limit ENABLE ALWAYS TRIGGER config_changed, ENABLE REPLICA TRIGGER replicated;
+ALTER TABLE leadlex.home ENABLE ALWAYS TRIGGER config_changed, ENABLE REPLICA TRIGGER replicated;
+ALTER TABLE leadlex.queue_pause ENABLE ALWAYS TRIGGER config_changed, ENABLE REPLICA TRIGGER replicated;
+ALTER TABLE leadlex.stopped ENABLE ALWAYS TRIGGER config_changed, ENABLE REPLICA TRIGGER replicated;
+ALTER TABLE leadlex.undone ENABLE ALWAYS TRIGGER rows_added, ENABLE REPLICA TRIGGER replicated;
+ALTER TABLE leadlex.suppression ENABLE ALWAYS TRIGGER rows_added, ENABLE REPLICA TRIGGER replicated;
+ALTER TABLE leadlex.outcome ENABLE ALWAYS TRIGGER rows_added, ENABLE REPLICA TRIGGER replicated;
+-- These are row triggers as they are.
+ALTER TABLE leadlex.shared_value ENABLE ALWAYS TRIGGER rows_added;
+ALTER TABLE leadlex.receipt ENABLE ALWAYS TRIGGER rows_added;
 
 -- The days that such a row belongs to, as leadlex.usage_changed notes them for a statement; each day once a transaction. Where the
 -- notes are replicated, too, the publisher has made them.

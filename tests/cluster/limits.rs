@@ -53,6 +53,12 @@ fn make_workspaces(world: &World, count: i64) {
     ));
 }
 
+/// More contacts than open transactions may hold, and credits enough.
+fn with_1024_places(contacts: i32) -> World {
+    let conf = &["leadlex.max_contacts_in_flight = 1024"];
+    World::with(&Beginning { credits: Some(5_000), contacts, conf, ..Beginning::default() })
+}
+
 /// What found no place, as leadlex.memory_report() counts it.
 fn without_place(world: &World, setting: &str) -> i64 {
     world.number(&format!("SELECT lost FROM leadlex.memory_report() WHERE setting = '{setting}'"))
@@ -90,12 +96,7 @@ fn more_open_transactions_than_places_are_told_so_and_lose_nothing() {
 
 #[test]
 fn a_transaction_over_more_contacts_than_there_is_room_for_is_told_so_and_costs_nothing() {
-    let world = World::with(&Beginning {
-        credits: Some(5_000),
-        contacts: 1_500,
-        conf: &["leadlex.max_contacts_in_flight = 1024"],
-        ..Beginning::default()
-    });
+    let world = with_1024_places(1_500);
     let mut caller = world.caller();
     let failure = fails(caller.query("SELECT enrich_contact(id) FROM crm", &[]));
     assert_eq!(failure.sqlstate, "53200", "{failure:?}");
@@ -114,12 +115,7 @@ fn a_transaction_over_more_contacts_than_there_is_room_for_is_told_so_and_costs_
 
 #[test]
 fn a_set_larger_than_that_that_writes_nothing_holds_no_more_than_it_looks_at() {
-    let world = World::with(&Beginning {
-        credits: Some(5_000),
-        contacts: 3_000,
-        conf: &["leadlex.max_contacts_in_flight = 1024"],
-        ..Beginning::default()
-    });
+    let world = with_1024_places(3_000);
     world.provider.on(PATH, |_| Behaviour::json(404, json!({})));
     let mut caller = world.caller();
     let set = |contacts: &str| {
@@ -139,12 +135,7 @@ fn a_set_larger_than_that_that_writes_nothing_holds_no_more_than_it_looks_at() {
 
 #[test]
 fn what_found_no_place_is_the_outcome_of_its_contact() {
-    let world = World::with(&Beginning {
-        credits: Some(5_000),
-        contacts: 1_200,
-        conf: &["leadlex.max_contacts_in_flight = 1024"],
-        ..Beginning::default()
-    });
+    let world = with_1024_places(1_200);
     let mut caller = world.caller();
     let sql = "SELECT count(*), min(error_message) FROM enrich_contacts(ARRAY(SELECT id FROM crm ORDER BY id)) WHERE error_code = '53200'";
     let row = caller.query_one(sql, &[]).unwrap();

@@ -240,13 +240,10 @@ fn old_functions(files: &mut Files) {
     );
     files.remove(functions, "CREATE TRIGGER rows_added AFTER INSERT OR UPDATE ON leadlex.shared_value");
     let replicas = "27_replicas.sql";
-    for always in
-        ["queue_pause ENABLE ALWAYS TRIGGER config_changed", "shared_value ENABLE ALWAYS TRIGGER rows_added"]
-    {
-        files.remove(replicas, &format!("ALTER TABLE leadlex.{always}"));
-    }
+    files.remove(replicas, "ALTER TABLE leadlex.queue_pause ENABLE ALWAYS");
+    files.remove(replicas, "ALTER TABLE leadlex.shared_value ENABLE ALWAYS");
     files.remove(replicas, "CREATE TRIGGER replicated AFTER INSERT OR UPDATE OR DELETE ON leadlex.access");
-    files.remove(replicas, "ALTER TABLE leadlex.access ENABLE REPLICA TRIGGER replicated");
+    files.remove(replicas, "ALTER TABLE leadlex.access ENABLE ALWAYS");
     // Gone since.
     files.file(functions).push_str(
         "CREATE FUNCTION leadlex.of_old(name text) RETURNS text LANGUAGE c AS 'MODULE_PATHNAME', 'secret_given_wrapper';
