@@ -51,9 +51,9 @@ ALTER TABLE leadlex.shared_value ENABLE ALWAYS TRIGGER rows_added;
 ALTER TABLE leadlex.receipt ENABLE ALWAYS TRIGGER rows_added;
 
 -- The days that such a row belongs to, as leadlex.usage_changed notes them for a statement; each day once a transaction. Where the
--- notes are replicated, too, the publisher has made them.
+-- notes are replicated, too, the publisher has made them. Planned as there.
 CREATE FUNCTION leadlex.usage_replicated() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $replicated$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $replicated$
 DECLARE
     changed jsonb;
 BEGIN

@@ -13,10 +13,10 @@ use super::monitoring::{Exporter, SOON, exporter, find, root, samples, value};
 use crate::support::{Behaviour, eventually, person};
 use crate::world::{Beginning, PATH, PHONE, World, only_phone, try_enrich};
 
-/// `None`: there is no package.
+/// `None`: there is no package. Since Debian 13 it has its own.
 fn promtool() -> Option<PathBuf> {
     static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
-    FOUND.get_or_init(|| find("prometheus", "promtool", "prometheus")).clone()
+    FOUND.get_or_init(|| find(&["promtool", "prometheus"], "promtool", "prometheus")).clone()
 }
 
 /// One server, its exporter, and Prometheus' tool.

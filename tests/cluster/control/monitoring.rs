@@ -30,26 +30,32 @@ fn file(name: &str) -> String {
 pub fn exporter() -> Option<PathBuf> {
     // Once for all tests: the one would start what the other is still unpacking.
     static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
-    FOUND.get_or_init(|| find("prometheus-sql-exporter", "prometheus-sql-exporter", "sql-exporter")).clone()
+    FOUND
+        .get_or_init(|| find(&["prometheus-sql-exporter"], "prometheus-sql-exporter", "sql-exporter"))
+        .clone()
 }
 
-/// A program of a package: the system's, or one unpacked under target/tools.
-pub fn find(package: &str, program: &str, folder: &str) -> Option<PathBuf> {
+/// A program of the first of these packages that has it: the system's, or one unpacked under target/tools.
+pub fn find(packages: &[&str], program: &str, folder: &str) -> Option<PathBuf> {
     let installed = PathBuf::from(format!("/usr/bin/{program}"));
     let dir = root().join("target/tools").join(folder);
     let unpacked = dir.join(format!("usr/bin/{program}"));
-    if let Some(found) = [&installed, &unpacked].into_iter().find(|path| path.exists()) {
-        return Some(found.clone());
+    let found = || [&installed, &unpacked].into_iter().find(|path| path.exists()).cloned();
+    if found().is_some() {
+        return found();
     }
     std::fs::create_dir_all(&dir).unwrap();
-    let script = format!("apt-get download -q {package} && dpkg-deb -x {package}_*.deb .");
-    let got = Command::new("sh").args(["-c", &script]).current_dir(&dir).output().unwrap();
-    if !got.status.success() {
+    for package in packages {
+        let script = format!("apt-get download -q {package} && dpkg-deb -x {package}_*.deb .");
+        let got = Command::new("sh").args(["-c", &script]).current_dir(&dir).output().unwrap();
+        if found().is_some() {
+            return found();
+        }
         let why = String::from_utf8_lossy(&got.stderr);
-        let _ = writeln!(std::io::stderr(), "skipped: this Debian gives no package {package}: {why}");
-        return None;
+        let _ = writeln!(std::io::stderr(), "no {program} in a package {package} of this Debian: {why}");
     }
-    Some(unpacked)
+    let _ = writeln!(std::io::stderr(), "skipped: this Debian gives no {program}");
+    None
 }
 
 /// Ends with the test.

@@ -13,6 +13,7 @@ mod exact;
 mod forgetting;
 mod partitions;
 mod replicated;
+mod scans;
 mod sizes;
 
 const SOON: Duration = Duration::from_secs(120);

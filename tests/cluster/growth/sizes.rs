@@ -127,7 +127,7 @@ fn enqueue(caller: &mut Client, contacts: std::ops::RangeInclusive<i32>, most: i
     transaction.commit().unwrap();
 }
 
-fn plays_matches(world: &World) {
+pub fn plays_matches(world: &World) {
     world.provider.on(PATH, |request| {
         let email = request.param("email").unwrap_or_default();
         let digits: String = email.chars().filter(char::is_ascii_digit).collect();
