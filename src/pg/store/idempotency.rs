@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::pg::installation::as_owner;
 use crate::pg::store::ledger::{PORTION, now_arg};
 use crate::pg::sys::heap_insert;
-use crate::pg::sys::heap_insert::Row;
+use crate::pg::sys::heap_insert::Rows;
 use crate::pg::sys::index_probe;
 use crate::pg::sys::jsonb::Jsonb;
 use crate::pg::sys::relation::relation_named;
@@ -65,10 +65,10 @@ pub fn store_result(workspace: Uuid, key: Uuid, fingerprint: &[u8], result: &Rep
     let (result, person) = (Jsonb::of(result), pgrx::Uuid::from_bytes(person));
     let args = [arg(pg(workspace)), arg(pg(key)), arg(fingerprint), arg(result), arg(person)];
     let now = now_arg();
-    let mut columns: Vec<(&str, &Arg)> =
-        ["workspace_id", "key", "request_hash", "result", "person"].into_iter().zip(&args).collect();
-    columns.push(("created_at", &now));
-    if !heap_insert::rows(&[Row { table: c"idempotency", checks: 0, columns: &columns }]) {
+    let names = ["workspace_id", "key", "request_hash", "result", "person"];
+    let mut columns: Vec<(&str, Arg)> = names.into_iter().zip(args.iter().map(Arg::again)).collect();
+    columns.push(("created_at", now));
+    if !heap_insert::rows(&[Rows { table: c"idempotency", checks: 0, rows: &[columns] }]) {
         as_owner(|| STORE_RESULT.run(&args));
     }
 }

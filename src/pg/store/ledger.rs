@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::pg::installation::as_owner;
 use crate::pg::shared::transaction;
 use crate::pg::sys::heap_insert;
-use crate::pg::sys::heap_insert::Row;
+use crate::pg::sys::heap_insert::Rows;
 use crate::pg::sys::jsonb::Jsonb;
 use crate::pg::sys::row::{number, optional, pg, text};
 use crate::pg::sys::spi::{Arg, Statement, View, arg, name_arg, optional_texts_arg, texts_arg};
@@ -105,7 +105,17 @@ static CHARGE: Statement = Statement::new(
 
 pub fn charge(entry: &Entry) {
     transaction::with(|t| t.wrote_ledger = true);
-    let args = [
+    let args = charge_args(entry, now_arg());
+    if !append_charges(std::slice::from_ref(&args)) {
+        as_owner(|| CHARGE.run(&args));
+    }
+}
+
+/// Of [`CHARGE`].
+type ChargeArgs = [Arg; 18];
+
+fn charge_args(entry: &Entry, now: Arg) -> ChargeArgs {
+    [
         arg(pg(entry.workspace)),
         arg(pg(entry.request_id)),
         name_arg(&entry.requested_by),
@@ -123,11 +133,8 @@ pub fn charge(entry: &Entry) {
         arg(pgrx::Uuid::from_bytes(entry.identity)),
         arg((!entry.offered.is_empty()).then(|| Jsonb::of(&entry.offered))),
         arg((!entry.answered.is_empty()).then(|| Jsonb::of(&entry.answered))),
-        now_arg(),
-    ];
-    if !append_charge(&args) {
-        as_owner(|| CHARGE.run(&args));
-    }
+        now,
+    ]
 }
 
 /// The history of many of one call; `$charge`: with a charge for each.
@@ -163,7 +170,11 @@ static NOTE_MANY: Statement = Statement::new(history_of_many!(""));
 /// The same for many of one call: all of them of one workspace and table.
 pub fn charge_many(entries: &[Entry]) {
     transaction::with(|t| t.wrote_ledger = true);
-    write_many(entries, &CHARGE_MANY);
+    let now = now_arg();
+    let all: Vec<ChargeArgs> = entries.iter().map(|entry| charge_args(entry, now.again())).collect();
+    if !append_charges(&all) {
+        write_many(entries, &CHARGE_MANY);
+    }
 }
 
 /// The same where each was charged before: it is noted in the history alone.
@@ -210,25 +221,29 @@ pub fn now_arg() -> Arg {
     arg(unsafe { pgrx::datum::TimestampWithTimeZone::try_from(pg_sys::GetCurrentTimestamp()) }.ok())
 }
 
-/// The same by the short way; `false` where that is not open.
-fn append_charge(args: &[Arg; 18]) -> bool {
-    let [workspace, request, .., now] = args;
-    let (charge, no_note, not_reverted, no_fields, no_times) = (
-        arg(-1i64),
-        arg(None::<&str>),
-        arg(None::<pgrx::datum::TimestampWithTimeZone>),
-        Arg { kind: pg_sys::TEXTARRAYOID, value: None },
-        arg(None::<Vec<i64>>),
-    );
-    let ledger = [
-        ("workspace_id", workspace),
-        ("id", request),
-        ("amount", &charge),
-        ("request_id", request),
-        ("note", &no_note),
-        ("created_at", now),
-    ];
-    const HISTORY: [&str; 17] = [
+/// Charges and history by the short way; `false` where that is not open.
+fn append_charges(all: &[ChargeArgs]) -> bool {
+    let ledger: Vec<_> = all.iter().map(ledger_row).collect();
+    let history: Vec<_> = all.iter().map(history_row).collect();
+    heap_insert::rows(&[
+        Rows { table: c"credit_pending", checks: 1, rows: &ledger },
+        Rows { table: c"enrichment", checks: 0, rows: &history },
+    ])
+}
+
+fn ledger_row([workspace, request, .., now]: &ChargeArgs) -> Vec<(&'static str, Arg)> {
+    vec![
+        ("workspace_id", workspace.again()),
+        ("id", request.again()),
+        ("amount", arg(-1i64)),
+        ("request_id", request.again()),
+        ("note", arg(None::<&str>)),
+        ("created_at", now.again()),
+    ]
+}
+
+fn history_row(args: &ChargeArgs) -> Vec<(&'static str, Arg)> {
+    const FIRST: [&str; 18] = [
         "workspace_id",
         "request_id",
         "requested_by",
@@ -246,19 +261,14 @@ fn append_charge(args: &[Arg; 18]) -> bool {
         "identity",
         "offered",
         "answered_at",
+        "created_at",
     ];
-    let last = [
-        ("created_at", now),
-        ("reverted_at", &not_reverted),
-        ("reverted_fields", &no_fields),
-        ("reverted_times", &no_times),
+    let not_reverted = [
+        ("reverted_at", arg(None::<pgrx::datum::TimestampWithTimeZone>)),
+        ("reverted_fields", Arg { kind: pg_sys::TEXTARRAYOID, value: None }),
+        ("reverted_times", arg(None::<Vec<i64>>)),
     ];
-    let mut history: Vec<(&str, &Arg)> = Vec::with_capacity(HISTORY.len() + last.len());
-    history.extend(HISTORY.into_iter().zip(args).chain(last));
-    heap_insert::rows(&[
-        Row { table: c"credit_pending", checks: 1, columns: &ledger },
-        Row { table: c"enrichment", checks: 0, columns: &history },
-    ])
+    FIRST.into_iter().zip(args.iter().map(Arg::again)).chain(not_reverted).collect()
 }
 
 // What the worker does, each in a transaction of its own.

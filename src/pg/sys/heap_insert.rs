@@ -9,24 +9,30 @@ use pgrx::{PgTupleDesc, pg_sys};
 use crate::pg::sys::relation::relation_of;
 use crate::pg::sys::spi::Arg;
 
-/// A row for a table of schema leadlex: the values of all its columns by name.
-pub struct Row<'a> {
+/// Rows for a table of schema leadlex.
+pub struct Rows<'a> {
     pub table: &'static CStr,
     /// Check constraints of ours on that table; they hold for every row that is given here.
     pub checks: u16,
-    pub columns: &'a [(&'static str, &'a Arg)],
+    /// Each has the values of all columns by name.
+    pub rows: &'a [Vec<(&'static str, Arg)>],
 }
 
 /// Inserts all rows, or none and says `false`: then they have to take the usual way.
-pub fn rows(rows: &[Row]) -> bool {
-    let open: Vec<Open> = rows.iter().filter_map(|row| Open::new(row.table)).collect();
-    let tuples: Option<Vec<_>> = match open.len() == rows.len() {
-        true => open.iter().zip(rows).map(|(open, row)| open.ready(row).then(|| open.tuple(row))?).collect(),
-        false => None,
-    };
-    for (open, tuple) in open.iter().zip(tuples.iter().flatten()) {
-        // SAFETY: a tuple formed for this relation, which is locked for writing, with its indexes open.
-        unsafe { pg_sys::CatalogTupleInsertWithInfo(open.relation, *tuple, open.indexes) };
+pub fn rows(tables: &[Rows]) -> bool {
+    let open: Vec<Open> = tables.iter().filter_map(|of| Open::new(of.table)).collect();
+    let ready = open.len() == tables.len() && open.iter().zip(tables).all(|(open, of)| open.ready(of.checks));
+    let tuples: Option<Vec<Vec<_>>> = ready
+        .then(|| {
+            let tuples = |(open, of): (&Open, &Rows)| of.rows.iter().map(|row| open.tuple(row)).collect();
+            open.iter().zip(tables).map(tuples).collect()
+        })
+        .flatten();
+    for (open, tuples) in open.iter().zip(tuples.iter().flatten()) {
+        for tuple in tuples {
+            // SAFETY: a tuple formed for this relation, which is locked for writing, with its indexes open.
+            unsafe { pg_sys::CatalogTupleInsertWithInfo(open.relation, *tuple, open.indexes) };
+        }
     }
     open.into_iter().for_each(Open::close);
     if tuples.is_some() {
@@ -61,13 +67,13 @@ impl Open {
     }
 
     /// An ordinary heap with ordinary indexes, on which nobody has put anything that an insertion has to obey.
-    fn ready(&self, row: &Row) -> bool {
+    fn ready(&self, checks: u16) -> bool {
         // SAFETY: an open relation and its open indexes.
         unsafe {
             let (relation, indexes) = (&*self.relation, &*self.indexes);
             let (class, constraints) = (&*relation.rd_rel, (*relation.rd_att).constr);
             let unconstrained = constraints.is_null()
-                || ((*constraints).num_check == row.checks && !has_generated(&*constraints));
+                || ((*constraints).num_check == checks && !has_generated(&*constraints));
             let index_is_ordinary = |at: usize| {
                 let index = &**indexes.ri_IndexRelationInfo.add(at);
                 let described = &*(**indexes.ri_IndexRelationDescs.add(at)).rd_index;
@@ -88,7 +94,7 @@ impl Open {
     }
 
     /// `None` where the table has other columns than those given.
-    fn tuple(&self, row: &Row) -> Option<pg_sys::HeapTuple> {
+    fn tuple(&self, columns: &[(&'static str, Arg)]) -> Option<pg_sys::HeapTuple> {
         // SAFETY: the open relation's descriptor, valid while it is open; each value has the type of its column.
         unsafe {
             let descriptor = PgTupleDesc::from_pg_unchecked((*self.relation).rd_att);
@@ -96,13 +102,13 @@ impl Open {
             let mut nulls = Vec::with_capacity(descriptor.len());
             let mut used = 0;
             // Mostly they are given in the order of the table: the search begins behind the last that was found.
-            let (count, mut next) = (row.columns.len(), 0);
+            let (count, mut next) = (columns.len(), 0);
             for attribute in descriptor.iter() {
                 let name = CStr::from_ptr(attribute.attname.data.as_ptr()).to_bytes();
                 let mut places = (0..count).map(|at| (next + at) % count);
-                let given = places.find(|at| row.columns[*at].0.as_bytes() == name);
+                let given = places.find(|at| columns[*at].0.as_bytes() == name);
                 next = given.map_or(next, |at| at + 1);
-                let value = match given.map(|at| row.columns[at].1) {
+                let value = match given.map(|at| &columns[at].1) {
                     _ if attribute.attisdropped => None,
                     Some(given) if given.kind == attribute.atttypid => given.value,
                     _ => return None,
@@ -114,7 +120,7 @@ impl Open {
                 values.push(value.unwrap_or(pg_sys::Datum::from(0)));
                 nulls.push(value.is_none());
             }
-            let complete = used == row.columns.len();
+            let complete = used == columns.len();
             complete.then(|| {
                 pg_sys::heap_form_tuple((*self.relation).rd_att, values.as_mut_ptr(), nulls.as_mut_ptr())
             })

@@ -12,7 +12,7 @@ pub struct Arg {
 }
 
 impl Arg {
-    /// The same value for another execution: it lives as long as the memory context of the first.
+    /// The same value for another execution or row: it lives as long as the memory context of the first.
     pub fn again(&self) -> Arg {
         Arg { kind: self.kind, value: self.value }
     }
