@@ -270,8 +270,6 @@ fn listed(counts: &BTreeMap<String, u64>) -> String {
 /// times is asked about once.
 #[derive(Debug, Default)]
 pub struct Order {
-    /// Contacts that were met, and where first; empty once all were.
-    first: HashMap<String, usize>,
     /// Further positions of a contact, by its first.
     again: HashMap<usize, Vec<usize>>,
     /// Finished, but not told yet.
@@ -281,24 +279,9 @@ pub struct Order {
 }
 
 impl Order {
-    /// A contact at this position: whether it is the first time that it is met. If not, it gets the line of the first.
-    /// All are to be met before the first is finished.
-    pub fn meet(&mut self, id: &str, position: usize) -> bool {
-        match self.first.get(id) {
-            None => {
-                self.first.insert(id.to_owned(), position);
-                true
-            }
-            Some(first) => {
-                self.again.entry(*first).or_default().push(position);
-                false
-            }
-        }
-    }
-
-    /// No more contacts are met: what was needed for that alone goes, some 100 bytes for each.
-    pub fn all_met(&mut self) {
-        self.first = HashMap::new();
+    /// At this position stands the contact of an earlier one again, which is not finished yet: it gets the line of that.
+    pub fn repeat(&mut self, first: usize, position: usize) {
+        self.again.entry(first).or_default().push(position);
     }
 
     /// The contact first met at this position is finished; how many positions have their line by that.
@@ -328,6 +311,7 @@ impl Order {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch_keys::BatchKeys;
     use crate::call_error::NoMatchReason;
     use crate::provider::{Fault, FaultKind};
     use proptest::prelude::*;
@@ -389,7 +373,8 @@ mod tests {
     #[test]
     fn a_summary_counts_a_contact_once() {
         let mut order = Order::default();
-        assert_eq!([0, 1, 2].map(|position| order.meet("7", position)), [true, false, false]);
+        order.repeat(0, 1);
+        order.repeat(0, 2);
         assert_eq!(order.finish(0, line("7")), 3);
         let mut summary = Summary::default();
         while let Some((_, line)) = order.take_next() {
@@ -410,12 +395,13 @@ mod tests {
             let mut open: Vec<(usize, String)> = Vec::new();
             let mut told = Vec::new();
             let mut jitter = shuffle;
+            let mut keys = BatchKeys::default();
             for (position, id) in ids.iter().map(u8::to_string).enumerate() {
-                if order.meet(&id, position) {
-                    open.push((position, id));
+                match keys.add(&id, position) {
+                    None => open.push((position, id)),
+                    Some(first) => order.repeat(first, position),
                 }
             }
-            order.all_met();
             while !open.is_empty() {
                 jitter = jitter.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 let (position, id) = open.swap_remove((jitter >> 33) as usize % open.len());

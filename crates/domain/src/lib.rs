@@ -6,6 +6,7 @@ pub mod allotment;
 pub mod answered;
 pub mod ask;
 pub mod batch;
+pub mod batch_keys;
 pub mod call_error;
 pub mod checks;
 pub mod contact;

@@ -224,14 +224,17 @@ impl Sighting {
     }
 }
 
-/// So many values of one set are counted: some megabytes. Others are found by the worker.
+/// So many values of one set are counted: five megabytes. Others are found by the worker.
 const MOST_VALUES: usize = 65_536;
 
 /// The names that each value came up with in one set: what too many of them share need not be asked about even once.
 #[derive(Debug, Default)]
 pub struct Crowd {
-    /// Never more than one above what is allowed.
-    names: HashMap<Hash, Vec<Named>>,
+    /// By value, where in `first` its first name is. Most values have no other: 60 bytes for each.
+    values: HashMap<Hash, u32>,
+    first: Vec<Named>,
+    /// The other names of those that have more. Never more than are allowed.
+    others: HashMap<Hash, Vec<Named>>,
     found: Vec<(Value, Vec<Named>)>,
     /// What is known of values of too many names: whether an administrator allowed them.
     allowed: HashMap<Hash, bool>,
@@ -251,21 +254,30 @@ impl Crowd {
 
     /// `most` names may share a value.
     pub fn meet(&mut self, value: Value, named: Named, most: usize) {
-        if self.names.len() >= MOST_VALUES && !self.names.contains_key(&value.hash) {
-            return;
+        match self.values.get(&value.hash) {
+            None if self.values.len() >= MOST_VALUES => return,
+            None => {
+                self.values.insert(value.hash, self.first.len() as u32);
+                self.first.push(named);
+            }
+            Some(_) if self.names(value).count() > most => return,
+            Some(_) if self.names(value).any(|known| known.name == named.name) => return,
+            Some(_) => self.others.entry(value.hash).or_default().push(named),
         }
-        let names = self.names.entry(value.hash).or_default();
-        if names.len() > most || names.iter().any(|known| known.name == named.name) {
-            return;
-        }
-        names.push(named);
-        if names.len() > most {
-            self.found.push((value, names.clone()));
+        if self.names(value).count() > most {
+            let names = self.names(value).copied().collect();
+            self.found.push((value, names));
         }
     }
 
+    /// The names that were met with a value.
+    fn names(&self, value: Value) -> impl Iterator<Item = &Named> {
+        let first = self.values.get(&value.hash).map(|at| &self.first[*at as usize]);
+        first.into_iter().chain(self.others.get(&value.hash).into_iter().flatten())
+    }
+
     pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
+        self.values.is_empty()
     }
 
     /// Whether more than `most` different names were met with this value, and it is not known to be allowed.
@@ -284,7 +296,7 @@ impl Crowd {
     }
 
     fn has_many(&self, value: Value, most: usize) -> bool {
-        self.names.get(&value.hash).is_some_and(|names| names.len() > most)
+        self.names(value).count() > most
     }
 
     /// What has turned out to be shared since this was asked last, with its names.

@@ -61,7 +61,7 @@ pub unsafe extern "C-unwind" fn enrich_contacts_set(fcinfo: pg_sys::FunctionCall
         cache::refresh();
         let mut rows = Rows::start(fcinfo);
         if let Some(ids) = ids {
-            let texts = ids.iter().map(|id| id.map(|id| super::plain(id).to_string())).collect();
+            let texts = ids.iter().map(|id| id.map(|id| super::plain(id).to_string()));
             let given = |position: usize| ids[position].into_datum();
             raised(None, texts, fields, overwrite, &mut |position, line| rows.put(given(position), line));
         }
@@ -86,11 +86,9 @@ pub unsafe extern "C-unwind" fn enrich_rows_set(fcinfo: pg_sys::FunctionCallInfo
         let mut rows = Rows::start(fcinfo);
         if let Some(ids) = ids {
             let target = required_relation(relation);
-            let given = ids.clone();
-            let put = &mut |position: usize, line: &BatchResult| {
-                rows.put(given[position].clone().into_datum(), line)
-            };
-            raised(target, ids, fields, overwrite, put);
+            let put =
+                &mut |position: usize, line: &BatchResult| rows.put(ids[position].clone().into_datum(), line);
+            raised(target, ids.iter().cloned(), fields, overwrite, put);
         }
         pg_sys::Datum::from(0)
     }
@@ -119,7 +117,7 @@ pub fn request(fields: Option<Vec<Option<String>>>, overwrite: Option<bool>) -> 
 /// What concerns the call as a whole is raised.
 fn raised(
     target: Target,
-    ids: Vec<Option<String>>,
+    ids: impl ExactSizeIterator<Item = Option<String>> + Clone,
     fields: Option<Vec<Option<String>>>,
     overwrite: Option<bool>,
     put: &mut batch::Sink<'_>,
@@ -128,20 +126,25 @@ fn raised(
     let request = request(fields, overwrite);
     layout::require();
     let call = call(target, request, Parts::default());
-    require_within_caps(&call, &ids);
+    require_within_caps(&call, ids.clone());
     let mut progress = started(&call, ids.len());
     run(call, ids, &mut progress, put);
 }
 
 /// Raises 53400: it could ask or cost more than one statement may.
-fn require_within_caps(call: &Call, ids: &[Option<String>]) {
+fn require_within_caps(call: &Call, ids: impl Iterator<Item = Option<String>>) {
     let binding = target::binding(call.target);
     binding.require_readable();
     caps::require(call.caller.workspace.id, &binding, ids, call.request);
 }
 
 /// Queues what comes later, where the caller wants that.
-fn run(call: Call, ids: Vec<Option<String>>, progress: &mut Progress, put: &mut batch::Sink<'_>) {
+fn run(
+    call: Call,
+    ids: impl ExactSizeIterator<Item = Option<String>>,
+    progress: &mut Progress,
+    put: &mut batch::Sink<'_>,
+) {
     let (workspace, target, request) = (call.caller.workspace.id, call.target, call.request);
     let binding = target::binding(target);
     let mut later: Vec<Unfinished> = Vec::new();
@@ -316,12 +319,12 @@ pub unsafe extern "C-unwind" fn enrich_batch_call(fcinfo: pg_sys::FunctionCallIn
     let mut met = HashSet::with_capacity(ids.len());
     ids.retain(|id| id.as_ref().is_none_or(|id| met.insert(spelled(id))));
     drop(met);
-    require_within_caps(&first, &ids);
+    require_within_caps(&first, ids.iter().cloned());
     let mut progress = started(&first, ids.len());
     let mut ids = ids.into_iter();
     let mut summary = Summary::default();
     while ids.len() > 0 {
-        let some = ids.by_ref().take(chunk as usize).collect();
+        let some = ids.by_ref().take(chunk as usize);
         in_transaction_of_its_own(|| {
             cache::refresh();
             let mut count = |_: usize, line: &BatchResult| summary.add(line);

@@ -96,10 +96,7 @@ fn add(
     let role = role::caller();
     require_login(role);
     let request = FieldRequest { fields, overwrite: overwrite.unwrap_or(false) };
-    if caps::are_in_force() {
-        let all: Vec<Option<String>> = ids.iter().cloned().map(Some).collect();
-        caps::require(caller.workspace.id, &binding, &all, request);
-    }
+    caps::require(caller.workspace.id, &binding, ids.iter().cloned().map(Some), request);
     let rest = Rest {
         workspace: caller.workspace.id,
         binding: &binding,

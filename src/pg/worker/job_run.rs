@@ -366,7 +366,7 @@ fn enrich(sets: &[&Set], caller: Caller, limit: Limit) -> Vec<(JobOutcome, Optio
     }
     let mut progress = Progress::start(workspace, Some(relation), ids.len());
     let mut ends = Ends::of(workspace, &binding, request, set.progress.admitted);
-    batch::run(call, ids, &mut progress, &mut |position, line| {
+    batch::run(call, ids.into_iter(), &mut progress, &mut |position, line| {
         let fate = job::fate(line);
         ends.note(position, &fate, line);
         let paid_for = paid_by(&fate, &binding, line.contact.as_ref(), line.position.clone());

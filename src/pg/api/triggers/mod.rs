@@ -258,9 +258,9 @@ fn within_caps(
     if !caps::are_in_force() {
         return Ok(());
     }
-    let all: Vec<Option<String>> = ids.iter().cloned().map(Some).collect();
+    let all = ids.iter().cloned().map(Some);
     let request = FieldRequest { fields, overwrite: false };
-    let look = || trigger::as_owner(owner, || caps::require(workspace, binding, &all, request));
+    let look = || trigger::as_owner(owner, || caps::require(workspace, binding, all, request));
     spi::caught(look, |caught| !is_postgres_own(caught)).map_err(|caught| caught.message)
 }
 
@@ -401,7 +401,7 @@ fn enrich(
             let keys: Vec<&str> = ids.iter().map(String::as_str).collect();
             refilling::refill(workspace, binding, &keys, fields);
         }
-        batch::run(call, ids.into_iter().map(Some).collect(), &mut progress, &mut note);
+        batch::run(call, ids.into_iter().map(Some), &mut progress, &mut note);
     };
     let outcome = spi::caught(|| fired.as_owner(enrich), |caught| !is_postgres_own(caught));
     let over = budget.spend();

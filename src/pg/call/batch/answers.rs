@@ -69,7 +69,7 @@ impl Batch<'_> {
     }
 
     /// A request about the contact is over. It goes to `answered`, unless it waits for more.
-    pub fn land(&mut self, mut member: Member, landed: Landed, answered: &mut Vec<Member>) {
+    pub fn land(&mut self, mut member: Box<Member>, landed: Landed, answered: &mut Vec<Box<Member>>) {
         let at = member.steps.turn().expect("the provider that was asked");
         let outcome = match landed {
             Landed::LogInAgain => {

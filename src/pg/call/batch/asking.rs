@@ -20,7 +20,7 @@ use leadlex_domain::waterfall::ProviderOutcome;
 
 impl Batch<'_> {
     /// Steps 8 and 9, then the first provider. Where a limit lets no contact through now, it goes back to the queue.
-    pub fn ask(&mut self, mut member: Member) {
+    pub fn ask(&mut self, mut member: Box<Member>) {
         if member.steps.step() == Step::PutOff {
             member.steps.next(Event::Resumed);
         }
@@ -65,7 +65,7 @@ impl Batch<'_> {
         self.advance(member);
     }
 
-    fn refuse_or_wait(&mut self, mut member: Member, window: Window, now: i64) {
+    fn refuse_or_wait(&mut self, mut member: Box<Member>, window: Window, now: i64) {
         let minute = window.reset - now <= 61 && settings::batch_waits() && stop::reason().is_none();
         if minute {
             self.closed_until = Some(window.reset);
@@ -96,7 +96,7 @@ impl Batch<'_> {
     }
 
     /// One provider after another, until one has to be waited for, or the contact is to be written, or has come to its end.
-    pub fn advance(&mut self, mut member: Member) {
+    pub fn advance(&mut self, mut member: Box<Member>) {
         let latest = Instant::now() + settings::total_timeout();
         let deadline = *member.deadline.get_or_insert(self.until.map_or(latest, |until| until.min(latest)));
         loop {
@@ -195,7 +195,7 @@ impl Batch<'_> {
     }
 
     /// What follows from it; the contact, where it goes on at once.
-    pub fn follow(&mut self, at: usize, mut member: Member, asked: Asked) -> Option<Member> {
+    pub fn follow(&mut self, at: usize, mut member: Box<Member>, asked: Asked) -> Option<Box<Member>> {
         let event = match asked {
             Asked::Done(outcome) => Event::Answered(self.outcome(&member, at, outcome)),
             Asked::Waiting(flight) => {
@@ -260,7 +260,7 @@ impl Batch<'_> {
     }
 
     /// The provider whose turn it is may be asked later: meanwhile it is as if the contact had not come to it.
-    fn put_off(&mut self, mut member: Member, why: NotYet) {
+    fn put_off(&mut self, mut member: Box<Member>, why: NotYet) {
         if member.steps.next(Event::Deferred) == Step::Release {
             self.return_credit();
             member.steps.next(Event::Released);
@@ -293,7 +293,7 @@ impl Batch<'_> {
     }
 
     /// All is known; what is to be written is written with others.
-    fn finish(&mut self, member: Member) {
+    fn finish(&mut self, member: Box<Member>) {
         self.stop_asking(&member);
         match member.steps.step() {
             Step::Write => {

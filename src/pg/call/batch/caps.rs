@@ -38,9 +38,14 @@ thread_local! {
 /// Counts these contacts toward the statement, and refuses them where they could exceed a cap. Without caps nothing is looked at.
 ///
 /// Raises 53400: with what it would ask and cost. Else what an estimate raises.
-pub fn require(workspace: Uuid, binding: &Binding, ids: &[Option<String>], request: FieldRequest) {
+pub fn require(
+    workspace: Uuid,
+    binding: &Binding,
+    ids: impl Iterator<Item = Option<String>>,
+    request: FieldRequest,
+) {
     let Some(caps) = Caps::in_force() else { return };
-    let asked = reckon(workspace, binding, ids, request);
+    let asked = reckon(workspace, binding, ids.collect(), request);
     // SAFETY: reads a global.
     let statement = unsafe { pg_sys::GetCurrentStatementStartTimestamp() };
     let before = BEFORE.with_borrow(|(of, before)| (*of == statement).then(|| before.clone()));
@@ -59,7 +64,7 @@ pub fn refuses_job(
     request: FieldRequest,
 ) -> Option<String> {
     let caps = Caps::in_force()?;
-    let asked = reckon(workspace, binding, ids, request);
+    let asked = reckon(workspace, binding, ids.to_vec(), request);
     let refusal = caps.refusal(&asked)?;
     Some(format!("{}: {}", refusal.sqlstate, refusal.message))
 }
@@ -72,7 +77,7 @@ pub fn are_in_force() -> bool {
 fn reckon(
     workspace: Uuid,
     binding: &Binding,
-    ids: &[Option<String>],
+    ids: Vec<Option<String>>,
     request: FieldRequest,
 ) -> RequestedSpend {
     if ids.is_empty() {
@@ -80,7 +85,7 @@ fn reckon(
     }
     let scope = BatchScope { workspace, binding, request: lookup::request(binding, request) };
     let providers = provider::enabled_for(workspace);
-    let (contacts, estimate) = estimate::most(scope, &providers, ids.to_vec());
+    let (contacts, estimate) = estimate::most(scope, &providers, ids);
     let mut costs: BTreeMap<Currency, Amount> = BTreeMap::new();
     for provider in &estimate.providers {
         if let Some(currency) = provider.currency {

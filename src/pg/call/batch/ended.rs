@@ -17,7 +17,7 @@ const AT_ONCE: Duration = Duration::from_millis(10);
 /// Those that wait for that.
 #[derive(Default)]
 pub struct Ended {
-    members: Vec<Member>,
+    members: Vec<Box<Member>>,
     /// Of the first.
     since: Option<Instant>,
 }
@@ -31,7 +31,7 @@ impl Ended {
 
 impl Batch<'_> {
     /// The contact has come to its end, and nothing is to be written.
-    pub fn end(&mut self, member: Member) {
+    pub fn end(&mut self, member: Box<Member>) {
         let is_at_once = member.read_at.elapsed() < AT_ONCE;
         if is_at_once || !matches!(member.steps.outcome(), Some(CallOutcome::Failed(_))) {
             return self.conclude(member.claim, member.steps);

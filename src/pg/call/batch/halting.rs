@@ -62,7 +62,7 @@ impl Batch<'_> {
 
     /// One that waits for the provider at this position. It goes on without that, if others were asked about it before; a job's
     /// contact stays in the queue, as nothing has failed.
-    pub fn leave_at(&mut self, at: usize, mut member: Member, rest: &Rest) {
+    pub fn leave_at(&mut self, at: usize, mut member: Box<Member>, rest: &Rest) {
         if member.steps.is_new() {
             return self.leave_new(member, rest);
         }
@@ -78,19 +78,19 @@ impl Batch<'_> {
     }
 
     /// One that no provider was asked about.
-    pub fn leave_new(&mut self, member: Member, rest: &Rest) {
+    pub fn leave_new(&mut self, member: Box<Member>, rest: &Rest) {
         self.stop_asking(&member);
         self.return_credit();
-        let Member { claim, steps, .. } = member;
+        let Member { claim, steps, .. } = *member;
         self.let_go(claim.key, claim.before);
         self.tell(claim.position, rest.line(claim.request_id, Some(steps.contact().clone())));
     }
 
     /// A job's contact stays in the queue although it was begun: what was answered by now is kept.
-    pub fn leave(&mut self, member: Member) {
+    pub fn leave(&mut self, member: Box<Member>) {
         self.stop_asking(&member);
         self.return_credit();
-        let Member { claim, steps, .. } = member;
+        let Member { claim, steps, .. } = *member;
         self.let_go(claim.key, claim.before);
         self.tell(claim.position, BatchResult::left(claim.request_id, Some(steps.contact().clone())));
     }

@@ -43,7 +43,7 @@ struct Held {
     /// What it is told if it does not wait.
     fault: Fault,
     limit: Limit,
-    member: Member,
+    member: Box<Member>,
 }
 
 impl Held {
@@ -120,7 +120,13 @@ impl Batch<'_> {
     }
 
     /// The provider whose turn it is takes it later. The contact, where that is too late: it goes on without.
-    pub fn hold(&mut self, at: usize, mut member: Member, limit: Limit, fault: Fault) -> Option<Member> {
+    pub fn hold(
+        &mut self,
+        at: usize,
+        mut member: Box<Member>,
+        limit: Limit,
+        fault: Fault,
+    ) -> Option<Box<Member>> {
         let now = Instant::now();
         if !self.waits_for(at, limit) {
             self.pass_over(at, &mut member, limit, fault);

@@ -64,20 +64,27 @@ pub struct Member {
 /// A contact about which a request is on its way.
 pub struct Flying {
     pub flight: Box<Flight>,
-    pub member: Member,
+    pub member: Box<Member>,
 }
 
 impl Batch<'_> {
     /// Looks at the whole input once: what can be no key has its line, the others stand in `ahead`, each once.
-    pub fn meet(&mut self, ids: Vec<Option<String>>) {
-        let Keys { known, bad } = self.scope().keys(ids);
-        for (position, id) in known {
-            if self.order.meet(&id, position) {
-                self.ahead.push_back((position, id));
+    pub fn meet(&mut self, mut ids: impl ExactSizeIterator<Item = Option<String>>) {
+        let (mut begin, mut all_bad) = (0, Vec::new());
+        while ids.len() > 0 {
+            let some: Vec<Option<String>> = ids.by_ref().take(PORTION).collect();
+            let count = some.len();
+            let Keys { known, bad } = self.scope().keys(some);
+            for (at, id) in known {
+                if let Some(first) = self.ahead.add(&id, begin + at) {
+                    self.order.repeat(first, begin + at);
+                }
             }
+            all_bad.extend(bad.into_iter().map(|(at, failure)| (begin + at, failure)));
+            begin += count;
         }
-        self.order.all_met();
-        for (position, failure) in bad {
+        self.ahead.complete();
+        for (position, failure) in all_bad {
             self.tell(position, BatchResult::failed(Uuid::now_v7(), &failure, None));
         }
     }
@@ -119,7 +126,7 @@ impl Batch<'_> {
                     let line = BatchResult::not_paid(claim.request_id, steps.contact().clone());
                     self.tell(claim.position, line);
                 }
-                _ => members.push(self.member(claim, steps)),
+                _ => members.push(Box::new(self.member(claim, steps))),
             }
         }
         self.recall_portion(&mut members);
@@ -136,11 +143,10 @@ impl Batch<'_> {
 
     /// The next contacts that this call holds now, with their keys. Others have their line.
     fn claim_portion(&mut self) -> Vec<(MemberClaim, String)> {
-        let count = self.ahead.len().min(PORTION);
-        let portion: Vec<(usize, String)> = self.ahead.drain(..count).collect();
+        let portion = self.ahead.take(PORTION);
         let elsewhere = self.scope().is_elsewhere();
         let hidden = if elsewhere { HashSet::new() } else { self.hidden(&portion) };
-        let mut claimed = Vec::with_capacity(count);
+        let mut claimed = Vec::with_capacity(portion.len());
         for (position, id) in portion {
             let request_id = Uuid::now_v7();
             if elsewhere || hidden.contains(&position) {
@@ -273,7 +279,7 @@ impl Batch<'_> {
     }
 
     /// What was answered before, for all of them by one statement.
-    fn recall_portion(&self, members: &mut [Member]) {
+    fn recall_portion(&self, members: &mut [Box<Member>]) {
         let contacts: Vec<Sought<'_>> = members
             .iter()
             .map(|member| (member.steps.contact(), member.row, member.steps.missing()))
@@ -287,7 +293,7 @@ impl Batch<'_> {
 
     /// What is known about asking the next provider, for all of them by one statement: what was supplied can make it another
     /// question.
-    pub fn look_ahead(&self, members: &mut [Member]) {
+    pub fn look_ahead(&self, members: &mut [Box<Member>]) {
         let stale = members.iter_mut().filter_map(|member| {
             let (_, provider) = self.providers.all.get(member.steps.turn()?)?;
             let (known, missing) = (member.steps.known(), member.steps.missing());

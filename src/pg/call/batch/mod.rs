@@ -48,6 +48,7 @@ pub use credit_wait::CreditWait;
 pub use estimate::{estimate, estimate_cost, missing};
 use halting::Rest;
 use leadlex_domain::batch::{BatchResult, Order, Status};
+use leadlex_domain::batch_keys::BatchKeys;
 use leadlex_domain::call_error::Failure;
 use leadlex_domain::checks::Checks;
 use leadlex_domain::failed_provider::FailedProvider;
@@ -94,11 +95,11 @@ pub struct Batch<'s> {
     pool: Pool,
     order: Order,
     /// Keys with their positions, not looked at yet.
-    ahead: VecDeque<(usize, String)>,
+    ahead: BatchKeys,
     /// Read and claimed, not asked about yet.
-    queue: VecDeque<Member>,
+    queue: VecDeque<Box<Member>>,
     /// The same, but they failed before: others go first. With the rank in which they do.
-    last: Vec<(usize, Member)>,
+    last: Vec<(usize, Box<Member>)>,
     flying: Vec<Flying>,
     /// Those that are asked about together with others.
     together: Together,
@@ -111,7 +112,7 @@ pub struct Batch<'s> {
     /// Open while there are such as are parked.
     ear: Option<Ear>,
     /// To be written.
-    finished: Vec<Member>,
+    finished: Vec<Box<Member>>,
     ended: Ended,
     /// Questions of those that providers are asked about now, and of all so far. Several contacts can be one person.
     being_asked: HashSet<Hash>,
@@ -204,7 +205,12 @@ pub fn permitted(caller: Caller) -> Result<Caller, Failure> {
 /// Raises 42501: the caller may not read the bound columns, or not write those to be filled.
 /// Raises 40001: a contact has changed since the transaction's one snapshot.
 /// Raises 55000: not preloaded, not bound, or no enabled provider. 53400: no room for the workspace.
-pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress, sink: &'s mut Sink<'s>) {
+pub fn run<'s>(
+    call: Call,
+    ids: impl ExactSizeIterator<Item = Option<String>>,
+    progress: &'s mut Progress,
+    sink: &'s mut Sink<'s>,
+) {
     preconditions::require_writable();
     transaction::mark_called();
     let Call { caller, target, request, until, waits, outcomes, credit_wait, crowd, visit } = call;
@@ -221,16 +227,17 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
         // The first with data ends it but for what is owed, which is fetched with it.
         request.mode = Mode::Fill;
     }
+    let total = ids.len();
     let mut batch = Batch {
         request,
         first_match,
         caller,
         binding,
-        providers: Providers::of(ids.len()),
+        providers: Providers::of(total),
         account,
         pool: Pool::default(),
         order: Order::default(),
-        ahead: VecDeque::new(),
+        ahead: BatchKeys::with_capacity(total),
         queue: VecDeque::new(),
         last: Vec::new(),
         flying: Vec::new(),
@@ -331,6 +338,10 @@ impl Batch<'_> {
             || self.order.held_back() >= MAX_HELD_BACK
         {
             self.write();
+            // What their statements need goes before the next are written.
+            if !self.finished.is_empty() {
+                return true;
+            }
         }
         let under_way = !self.flying.is_empty()
             || !self.together.is_empty()
@@ -356,12 +367,13 @@ impl Batch<'_> {
         self.leave_limited(rest);
         self.leave_tables(rest);
         self.leave_roomless(rest);
-        for (position, _) in std::mem::take(&mut self.ahead) {
+        let left = self.ahead.left();
+        for (position, _) in self.ahead.take(left) {
             self.tell(position, rest.line(Uuid::now_v7(), None));
         }
         let last = std::mem::take(&mut self.last).into_iter().map(|(_, member)| member);
         for member in std::mem::take(&mut self.queue).into_iter().chain(last) {
-            let Member { claim, steps, .. } = member;
+            let Member { claim, steps, .. } = *member;
             self.let_go(claim.key, claim.before);
             let line = rest.line(claim.request_id, Some(steps.contact().clone()));
             self.tell(claim.position, line);
@@ -378,14 +390,17 @@ impl Batch<'_> {
             return;
         }
         self.last.sort_by_key(|(rank, _)| *rank);
-        self.queue.extend(self.last.drain(..).map(|(_, member)| Member { goes_last: true, ..member }));
+        for (_, mut member) in self.last.drain(..) {
+            member.goes_last = true;
+            self.queue.push_back(member);
+        }
     }
 
     /// The first of those in whose place nobody is being asked the same just now.
-    fn next(&mut self) -> Option<Member> {
+    fn next(&mut self) -> Option<Box<Member>> {
         let being_asked = &self.being_asked;
-        let free = |member: &Member| !member.past.asked().any(|hash| being_asked.contains(&hash));
-        let at = self.queue.iter().position(free)?;
+        let is_free = |member: &Member| !member.past.asked().any(|hash| being_asked.contains(&hash));
+        let at = self.queue.iter().position(|member| is_free(member))?;
         // Credits go in the order of the input: those that are passed by here are not to find none left.
         let passed_by = at as i64;
         let limited = self.account.filter(|_| at > 0 && self.caller.workspace.has_credit_limit);

@@ -15,7 +15,7 @@ use leadlex_domain::steps::{CallOutcome, Event, Raised, Step};
 /// A contact that waits.
 pub struct Parked {
     awaits: Awaits,
-    member: Member,
+    member: Box<Member>,
 }
 
 enum Awaits {
@@ -44,7 +44,7 @@ impl Parked {
 
 impl Batch<'_> {
     /// It comes back when the other request is over.
-    pub fn park(&mut self, mut member: Member, awaited: Awaited) {
+    pub fn park(&mut self, mut member: Box<Member>, awaited: Awaited) {
         member.past.wait_for(awaited.question, awaited.before);
         self.ear.get_or_insert_with(|| Ear::open(None));
         self.parked.push(Parked { awaits: Awaits::Others(awaited.place, Instant::now()), member });
@@ -57,7 +57,7 @@ impl Batch<'_> {
     }
 
     /// It comes back when its answer can be asked for, where that is within its time; else it goes on with what there is.
-    pub fn come_back(&mut self, mut member: Member, mut later: Box<LaterAnswer>) -> Option<Member> {
+    pub fn come_back(&mut self, mut member: Box<Member>, mut later: Box<LaterAnswer>) -> Option<Box<Member>> {
         if let Some((question, ticket)) = later.take_unkept() {
             member.past.remember(question, ticket);
         }
@@ -165,7 +165,7 @@ impl Batch<'_> {
     }
 
     /// It has waited for somebody else as long as lock_timeout allows.
-    fn give_up(&mut self, mut member: Member) {
+    fn give_up(&mut self, mut member: Box<Member>) {
         let sqlstate = sqlstate::LOCK_NOT_AVAILABLE.to_owned();
         let raised = Raised { sqlstate, message: single_flight::LOCK_TIMEOUT.to_owned() };
         member.steps.next(Event::End(CallOutcome::Raised(raised)));

@@ -12,7 +12,7 @@ use leadlex_domain::steps::Event;
 
 /// In the order in which they came, since when.
 #[derive(Default)]
-pub struct Roomless(VecDeque<(Instant, Member)>);
+pub struct Roomless(VecDeque<(Instant, Box<Member>)>);
 
 impl Roomless {
     pub fn is_empty(&self) -> bool {
@@ -27,7 +27,7 @@ impl Roomless {
 
 impl Batch<'_> {
     /// The contact, if it may be asked about at once. `left`: of its time; where none is left, it is told so.
-    pub fn with_room(&mut self, mut member: Member, left: Duration) -> Option<Member> {
+    pub fn with_room(&mut self, mut member: Box<Member>, left: Duration) -> Option<Box<Member>> {
         if left.is_zero() || self.requests() < settings::max_parallel_requests() {
             return Some(member);
         }

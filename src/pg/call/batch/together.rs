@@ -29,14 +29,14 @@ struct Table {
     group: Group,
     most: usize,
     /// Each since then.
-    members: Vec<(Instant, Member)>,
+    members: Vec<(Instant, Box<Member>)>,
 }
 
 /// A request on its way, with its contacts.
 struct Seated {
     at: usize,
     sitting: Sitting,
-    members: Vec<Member>,
+    members: Vec<Box<Member>>,
 }
 
 impl Together {
@@ -62,7 +62,7 @@ impl Batch<'_> {
     }
 
     /// It is asked about together with others, if this provider takes it so; else it is given back.
-    pub fn gather(&mut self, at: usize, member: Member) -> Option<Member> {
+    pub fn gather(&mut self, at: usize, member: Box<Member>) -> Option<Box<Member>> {
         let provider = &self.providers.all[at].1;
         let (known, missing) = (member.steps.known(), member.steps.missing());
         let shared = provider::shared_by(provider, &self.asking(&member, &known), missing);
@@ -106,8 +106,8 @@ impl Batch<'_> {
         before || with_it || (more && full && self.admits())
     }
 
-    fn seat(&mut self, at: usize, members: Vec<(Instant, Member)>) {
-        let rest = |(since, mut member): (Instant, Member)| {
+    fn seat(&mut self, at: usize, members: Vec<(Instant, Box<Member>)>) {
+        let rest = |(since, mut member): (Instant, Box<Member>)| {
             self.stand_still(&mut member, since);
             member
         };
@@ -116,15 +116,17 @@ impl Batch<'_> {
     }
 
     /// `repeats`: it may be sent once more.
-    fn ask_together(&mut self, at: usize, members: Vec<Member>, repeats: bool) {
+    fn ask_together(&mut self, at: usize, members: Vec<Box<Member>>, repeats: bool) {
         let provider = &self.providers.all[at].1;
         let left = self.until.map_or(NO_LIMIT, |until| until.saturating_duration_since(Instant::now()));
         let known: Vec<Contact> = members.iter().map(|member| member.steps.known().into_owned()).collect();
-        let guest = |(member, known)| -> Guest<'_> {
-            let member: &Member = member;
-            Guest { asking: self.asking(member, known), missing: member.steps.missing() }
-        };
-        let guests: Vec<Guest<'_>> = members.iter().zip(&known).map(guest).collect();
+        let of_both = members.iter().zip(&known);
+        let guests: Vec<Guest<'_>> = of_both
+            .map(|(member, known)| Guest {
+                asking: self.asking(member, known),
+                missing: member.steps.missing(),
+            })
+            .collect();
         let others = members.iter().all(|member| !member.goes_last);
         let (fates, sitting) = provider::ask_together(provider, &guests, (left, others, repeats));
         drop(guests);
@@ -160,7 +162,7 @@ impl Batch<'_> {
     }
 
     /// What has come of requests; those who are through with theirs go to `answered`. Whether there was one.
-    pub fn take_sittings(&mut self, answered: &mut Vec<Member>) -> bool {
+    pub fn take_sittings(&mut self, answered: &mut Vec<Box<Member>>) -> bool {
         let (mut index, mut taken) = (0, false);
         while index < self.together.sittings.len() {
             let Some(outcome) = self.together.sittings[index].sitting.try_take() else {

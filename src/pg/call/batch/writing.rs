@@ -4,8 +4,8 @@
 
 use std::rc::Rc;
 
-use crate::pg::call::batch::Batch;
 use crate::pg::call::batch::member::Member;
+use crate::pg::call::batch::{Batch, PORTION};
 use crate::pg::call::history;
 use crate::pg::call::ownership;
 use crate::pg::call::writing;
@@ -53,9 +53,10 @@ pub struct Told {
 }
 
 impl Batch<'_> {
-    /// Writes what is finished and tells of it.
+    /// Writes what is finished, at most a portion, and tells of it.
     pub fn write(&mut self) {
-        let mut members = std::mem::take(&mut self.finished);
+        let count = self.finished.len().min(PORTION);
+        let mut members: Vec<Box<Member>> = self.finished.drain(..count).collect();
         if members.is_empty() {
             return;
         }
@@ -85,7 +86,7 @@ impl Batch<'_> {
     }
 
     /// What the table refused: is told at the end, and remembered now.
-    fn note_rejections(&mut self, members: &[Member], written: &[WriteOutcome]) {
+    fn note_rejections(&mut self, members: &[Box<Member>], written: &[WriteOutcome]) {
         let mut refused = Vec::new();
         for (member, outcome) in members.iter().zip(written) {
             let Ok(Some(saved)) = outcome else { continue };
@@ -130,7 +131,7 @@ impl Batch<'_> {
         }
     }
 
-    fn write_all(&self, members: &[Member]) -> Vec<WriteOutcome> {
+    fn write_all(&self, members: &[Box<Member>]) -> Vec<WriteOutcome> {
         let _authors = self.authors(members);
         let status = self.binding.status_write(RowStatus::Enriched);
         let mut plans: Vec<Plan> = members.iter().map(|member| self.plan(&member.steps, status)).collect();
@@ -179,12 +180,12 @@ impl Batch<'_> {
     }
 
     /// For triggers of the table, if it has some: who writes each row.
-    fn authors(&self, members: &[Member]) -> Option<Writing> {
+    fn authors(&self, members: &[Box<Member>]) -> Option<Writing> {
         let author = |member: &Member| {
             let author = history::author(member.claim.request_id, member.steps.gathered());
             (member.steps.contact().id.clone(), Rc::new(author))
         };
-        let authors = || members.iter().map(author).collect();
+        let authors = || members.iter().map(|member| author(member)).collect();
         self.binding.has_triggers().then(|| Writing::many(self.binding.relation(), authors()))
     }
 
@@ -273,7 +274,7 @@ impl Batch<'_> {
     }
 
     /// A credit for each contact that was changed; how many.
-    fn charge(&mut self, members: &[Member]) -> i64 {
+    fn charge(&mut self, members: &[Box<Member>]) -> i64 {
         let how = (&self.caller, &*self.binding, self.request.overwrite);
         let changed = || members.iter().filter(|member| member.steps.step() == Step::Charge);
         if self.request.overwrite {
