@@ -327,7 +327,8 @@ impl Columns {
                 !old.is_null() && pg_sys::tuplestore_tuple_count(old) == pg_sys::tuplestore_tuple_count(new);
             let before = paired.then(|| Scan::of(old, descriptor));
             let after = Scan::of(new, descriptor);
-            let mut rows = Vec::new();
+            let count = if old.is_null() { pg_sys::tuplestore_tuple_count(new) } else { 0 };
+            let mut rows = Vec::with_capacity(count as usize);
             while after.next() {
                 let differs = before.as_ref().is_none_or(|b| !b.next() || self.differ(b.slot, after.slot));
                 if differs {
