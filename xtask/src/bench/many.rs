@@ -33,12 +33,22 @@ fn of_lead(count: u32) -> String {
     )
 }
 
-/// Figures `many:…`: seconds unless [`report`](super::report) says otherwise.
-pub fn measure(session: &Session, results: &mut Results) -> Result<()> {
+fn prepare(session: &Session) -> Result<()> {
     session.run("postgres", &["CREATE DATABASE many"])?;
     let contacts = session.amounts.many_contacts.to_string();
     session.script(DB, "many.sql", &[("contacts", &contacts), ("url", &session.nginx.url(0))])?;
-    session.run(DB, &["ALTER SYSTEM SET leadlex.max_parallel_requests = 64", "SELECT pg_reload_conf()"])?;
+    session.run(DB, &["ALTER SYSTEM SET leadlex.max_parallel_requests = 64", "SELECT pg_reload_conf()"])
+}
+
+/// What ours is compared with: `many:base` in seconds, `many:base:memory` in MB.
+pub fn measure_base(base: &Session, results: &mut Results) -> Result<()> {
+    prepare(base)?;
+    measure_set(base, "many:base", results)
+}
+
+/// Figures `many:…`: seconds unless [`report`](super::report) says otherwise.
+pub fn measure(session: &Session, results: &mut Results) -> Result<()> {
+    prepare(session)?;
     measure_queue(session, results)?;
     measure_parallel(session, results)?;
     measure_bulk(session, results)?;
@@ -162,36 +172,43 @@ fn net_batch(session: &Session) -> Result<()> {
     if written && taken && asked { Ok(()) } else { Err("the hand-made queue failed".to_owned()) }
 }
 
-/// Peak private memory of the backend is read while it works, as `many:memory` in MB.
-fn measure_bulk(session: &Session, results: &mut Results) -> Result<()> {
+/// A set of all contacts, each asked about in a request of its own: `NAME` in seconds, `NAME:memory` in MB.
+fn measure_set(session: &Session, name: &str, results: &mut Results) -> Result<()> {
     let count = session.amounts.many_contacts;
     session.set_provider(DB, 0)?;
-    best_of_rounds(session, "many:bulk", "contact", count, &of_contact(count), results)?;
+    best_of_rounds(session, name, "contact", count, &of_contact(count), results)?;
+    let memory = format!("{name}:memory");
+    results.set(&memory, peak(session, count)?);
+    let (rate, memory) = (per(f64::from(count), results.get(name)), results.get(&memory));
+    show(&format!("{count} contacts, 0 ms"), &format!("{rate:8.0} rows/s, peak {memory:.0} MB"));
+    Ok(())
+}
+
+fn measure_bulk(session: &Session, results: &mut Results) -> Result<()> {
+    measure_set(session, "many:bulk", results)?;
+    let count = session.amounts.many_contacts;
     best_of_rounds(session, "many:rls", "lead", count, &of_lead(count), results)?;
+    let rate = per(f64::from(count), results.get("many:rls"));
+    show("  bigint key and row-level security", &format!("{rate:8.0} rows/s"));
+    Ok(())
+}
+
+/// Peak private memory of a backend that enriches so many new contacts, in MB: read again and again while it works.
+pub fn peak(session: &Session, count: u32) -> Result<f64> {
     renew(session, "contact")?;
-    let mut bulk = as_bench(session);
-    bulk.env("PGAPPNAME", "bulk").args(["-c", &of_contact(count)]).stdout(Stdio::null());
-    let mut bulk = bulk.spawn().context("psql")?;
+    let mut set = as_bench(session);
+    set.env("PGAPPNAME", "set").args(["-c", &of_contact(count)]).stdout(Stdio::null());
+    let mut set = set.spawn().context("psql")?;
     let mut peak: f64 = 0.0;
     let status = loop {
-        if let Some(status) = bulk.try_wait().context("psql")? {
+        if let Some(status) = set.try_wait().context("psql")? {
             break status;
         }
-        let pid = session.ask(DB, "SELECT pid FROM pg_stat_activity WHERE application_name = 'bulk'")?;
+        let pid = session.ask(DB, "SELECT pid FROM pg_stat_activity WHERE application_name = 'set'")?;
         peak = peak.max(private_memory_kb(&pid).unwrap_or_default());
-        std::thread::sleep(Duration::from_millis(200));
+        std::thread::sleep(Duration::from_millis(100));
     };
-    if !status.success() {
-        return Err("the set failed".to_owned());
-    }
-    results.set("many:memory", peak / 1024.0);
-    let rate = |name: &str| per(f64::from(count), results.get(name));
-    show(
-        &format!("{count} contacts, 0 ms"),
-        &format!("{:8.0} rows/s, peak {:.0} MB", rate("many:bulk"), peak / 1024.0),
-    );
-    show("  bigint key and row-level security", &format!("{:8.0} rows/s", rate("many:rls")));
-    Ok(())
+    if status.success() { Ok(peak / 1024.0) } else { Err("the set failed".to_owned()) }
 }
 
 /// The same INSERT without the trigger and with it, in turn: many times, being short. And how fast the queue drains, the

@@ -211,10 +211,10 @@ fn measure_beside_base(
     base: Option<&Base>,
     results: &mut Results,
 ) -> Result<()> {
-    let (calls, memory) = (parts.has(Part::Calls), parts.has(Part::Memory));
-    let base = base.filter(|_| calls || memory).map(|base| session.beside(&base.server, "bench-base"));
-    let base = base.transpose()?;
-    if let Some(base) = &base {
+    let (calls, memory, many) = (parts.has(Part::Calls), parts.has(Part::Memory), parts.has(Part::Many));
+    let base = base.filter(|_| calls || memory || many);
+    let base = base.map(|base| session.beside(&base.server, "bench-base")).transpose()?;
+    if let Some(base) = base.as_ref().filter(|_| calls || memory) {
         base.prepare(session.amounts.base_contacts)?;
     }
     if calls {
@@ -226,6 +226,10 @@ fn measure_beside_base(
         if let Some(base) = &base {
             memory::measure_waiting(base, "base", results)?;
         }
+    }
+    if let Some(base) = base.as_ref().filter(|_| many) {
+        say("many contacts at once, by the commit to compare with");
+        many::measure_base(base, results)?;
     }
     base.map_or(Ok(()), Session::remove)
 }

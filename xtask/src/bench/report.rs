@@ -40,7 +40,7 @@ impl Report<'_> {
         }
         tables.push(targets(self.amounts, self.rivals, self.base, self.results));
         if self.parts.has(Part::Many) {
-            tables.push(of_sets(self.amounts, self.results));
+            tables.push(of_sets(self.amounts, self.base, self.results));
         }
         tables
     }

@@ -1,12 +1,8 @@
 //! Many contacts in one request.
 
-use std::process::Stdio;
-use std::time::Duration;
+use crate::error::Result;
 
-use crate::error::{Context, Result};
-
-use super::many::{DB, as_bench, enriching, of_contact, renew, show};
-use super::memory::private_memory_kb;
+use super::many::{DB, enriching, of_contact, peak, renew, show};
 use super::results::{Results, per};
 use super::session::Session;
 
@@ -34,7 +30,6 @@ pub fn measure(session: &Session, results: &mut Results) -> Result<()> {
         renew(session, "contact")?;
         results.least("together:many", enriching(session, count, &of_contact(count))?);
     }
-    renew(session, "contact")?;
     results.set("together:memory", peak(session, count)?);
     let rate = per(f64::from(count), results.get("together:many"));
     let peak = results.get("together:memory");
@@ -60,21 +55,4 @@ fn add_provider(session: &Session, latency_ms: u32, per_minute: &str) -> Result<
         "SELECT leadlex.add_provider('fake', preset => 'people_data_labs', secret => 'none', config => '{config}')"
     );
     session.run(DB, &["SELECT leadlex.drop_provider('fake')", &add])
-}
-
-/// Peak private memory of the backend that enriches so many, in MB.
-fn peak(session: &Session, count: u32) -> Result<f64> {
-    let mut set = as_bench(session);
-    set.env("PGAPPNAME", "together").args(["-c", &of_contact(count)]).stdout(Stdio::null());
-    let mut set = set.spawn().context("psql")?;
-    let mut peak: f64 = 0.0;
-    let status = loop {
-        if let Some(status) = set.try_wait().context("psql")? {
-            break status;
-        }
-        let pid = session.ask(DB, "SELECT pid FROM pg_stat_activity WHERE application_name = 'together'")?;
-        peak = peak.max(private_memory_kb(&pid).unwrap_or_default());
-        std::thread::sleep(Duration::from_millis(100));
-    };
-    if status.success() { Ok(peak / 1024.0) } else { Err("the set failed".to_owned()) }
 }
