@@ -9,6 +9,7 @@ use crate::pg::store::absence::{self, Rows};
 use crate::pg::store::ledger::PORTION;
 use crate::pg::store::{checks, outcomes, tickets, undone};
 use crate::pg::sys::index_probe;
+use crate::pg::sys::jsonb::Jsonb;
 use crate::pg::sys::row::{boolean, number, optional, pg, texts, uuid};
 use crate::pg::sys::spi::{Arg, Row, Statement, View, arg};
 use leadlex_domain::contact_row::ContactRow;
@@ -68,7 +69,7 @@ static FILE: Statement = Statement::new(
     "INSERT INTO leadlex.receipt AS r (workspace_id, question, answered_at, provider_id, known, matched, lacking, answer, person, contact, former)
      SELECT n.workspace_id, n.question,
             pg_catalog.timestamptz 'epoch' OPERATOR(pg_catalog.+) (n.answered_at OPERATOR(pg_catalog.*) interval '1 microsecond'),
-            n.provider_id, n.known, n.matched, pg_catalog.string_to_array(n.lacking, ','), n.answer::pg_catalog.jsonb, n.person, n.contact, false
+            n.provider_id, n.known, n.matched, pg_catalog.string_to_array(n.lacking, ','), n.answer, n.person, n.contact, false
      FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),
          pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10))
          AS n(workspace_id, question, answered_at, provider_id, known, matched, lacking, answer, person, contact)
@@ -98,8 +99,8 @@ pub fn file(filed: &[(Hash, Filed)]) {
     let column = |of: fn(&Filed, &Receipt) -> Hash| {
         uuids(receipts.iter().map(|(_, filed, receipt)| of(filed, receipt)).collect::<Vec<_>>().iter())
     };
-    let answers: Vec<Option<String>> =
-        receipts.iter().map(|(_, _, r)| r.answer_json().map(|json| json.to_string())).collect();
+    let answers: Vec<Option<Jsonb>> =
+        receipts.iter().map(|(_, _, r)| r.answer_json().map(|json| Jsonb::of(&json))).collect();
     // Whom it is about is noted only where there is something about them.
     let persons: Vec<Option<pgrx::Uuid>> = receipts
         .iter()

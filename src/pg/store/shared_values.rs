@@ -57,12 +57,12 @@ static NAMES: Statement = Statement::new(
                    WHERE w.workspace_id OPERATOR(pg_catalog.=) q.workspace_id AND w.value OPERATOR(pg_catalog.=) q.value
                    LIMIT $3) AS n",
 );
+// None of them is there: the worker has looked, and mostly nobody else writes there. Should somebody have, this is 23505, and done again.
 static ADD_NAMES: Statement = Statement::new(
     "INSERT INTO leadlex.value_name (workspace_id, value, name, person)
      SELECT n.workspace_id, n.value, n.name, n.person
      FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4))
-         AS n(workspace_id, value, name, person)
-     ON CONFLICT (workspace_id, value, name) DO NOTHING",
+         AS n(workspace_id, value, name, person)",
 );
 
 /// A value with more names than are allowed.
