@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use postgres::Client;
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::support::eventually;
-use crate::world::{Beginning, World, enrich, number};
+use crate::world::{Beginning, World, contact, enrich, number};
 
 mod changes;
 mod exact;
@@ -238,16 +239,56 @@ fn a_day_is_added_up_by_keys_where_there_are_no_statistics() {
 }
 
 /// A trigger that a call's rows fire would take longer than writing them.
+/// The history and the ledger as they are read, without what is another's each time.
+fn told(world: &World) -> Value {
+    let sql = "SELECT jsonb_agg(to_jsonb(e) - '{request_id, workspace_id, created_at, answered_at, identity}'::text[]
+                          || jsonb_build_object('charged', l.amount, 'of one time', l.created_at = e.created_at,
+                                                'known', e.identity IS NOT NULL) ORDER BY e.contact_id)
+               FROM leadlex.enrichment AS e JOIN leadlex.credit_ledger AS l ON l.id = e.request_id";
+    world.owner().query_one(sql, &[]).unwrap().get(0)
+}
+
 #[test]
-fn a_call_writes_its_history_without_firing_anything() {
-    let world = World::with(&Beginning { credits: None, ..Beginning::default() });
+fn calls_and_sets_write_their_history_without_firing_anything() {
+    let world = World::with(&Beginning { credits: Some(1_000), contacts: 300, ..Beginning::default() });
     world.run(
         "CREATE FUNCTION leadlex.usage_fired() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'fired'; END $$;
          DROP TRIGGER usage_inserted ON leadlex.enrichment;
          CREATE TRIGGER usage_inserted AFTER INSERT ON leadlex.enrichment FOR EACH STATEMENT EXECUTE FUNCTION leadlex.usage_fired()",
     );
     enrich(&mut world.caller(), 1).unwrap();
-    assert_eq!(world.number("SELECT count(*) FROM leadlex.enrichment"), 1);
+    let ids: Vec<Uuid> = (2..=300).map(contact).collect();
+    world.caller().execute("SELECT count(*) FROM enrich_contacts($1)", &[&ids]).unwrap();
+    assert_eq!(world.number("SELECT count(*) FROM leadlex.enrichment"), 300);
+    assert_eq!(crate::world::credits(&mut world.caller()), Some(700));
+    world.check_credits_add_up();
+}
+
+#[test]
+fn a_trigger_of_the_owners_on_the_history_fires_and_changes_nothing_of_what_a_set_writes() {
+    let histories = [false, true].map(|with_trigger| {
+        let world = World::with(&Beginning { credits: Some(1_000), contacts: 300, ..Beginning::default() });
+        world.run("UPDATE crm SET job_title = 'old \"title\"' WHERE right(email, 14) <> '7@acme.example'");
+        if with_trigger {
+            world.run(
+                "CREATE TABLE seen (contact text);
+                 CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS
+                     $$ BEGIN INSERT INTO seen VALUES (NEW.contact_id); RETURN NULL; END $$;
+                 CREATE TRIGGER see AFTER INSERT ON leadlex.enrichment FOR EACH ROW EXECUTE FUNCTION see()",
+            );
+        }
+        let ids: Vec<Uuid> = (1..=300).map(contact).collect();
+        let set = "SELECT count(*) FROM enrich_contacts($1, overwrite => true)";
+        world.caller().execute(set, &[&ids]).unwrap();
+        if with_trigger {
+            assert_eq!(world.number("SELECT count(DISTINCT contact) FROM seen"), 300);
+        }
+        assert_eq!(world.number("SELECT count(*) FROM leadlex.credit_ledger WHERE amount = -1"), 300);
+        world.check_credits_add_up();
+        told(&world)
+    });
+    assert_eq!(histories[0], histories[1]);
+    assert_eq!(histories[0].as_array().map(Vec::len), Some(300));
 }
 
 /// How often tables of the configuration were looked into.
