@@ -60,3 +60,16 @@ fn a_set_and_the_queue_find_rows_by_index() {
     }
     reads_each_row_a_few_times(&world, "calls");
 }
+
+#[test]
+fn triggers_that_look_into_tables_of_ours_are_planned_by_index() {
+    let world = World::with(&Beginning { contacts: 1, ..Beginning::default() });
+    let triggers = "SELECT p.proname::text, 'enable_seqscan=off' = ANY (p.proconfig) FROM pg_proc AS p
+         WHERE p.pronamespace = 'leadlex'::regnamespace AND p.prorettype = 'trigger'::regtype AND p.prosrc ~ 'FROM leadlex[.]'
+         ORDER BY 1";
+    let all: Vec<(String, Option<bool>)> =
+        world.owner().query(triggers, &[]).unwrap().iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert!(all.len() >= 4, "{all:?}");
+    let (_, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, by_index)| *by_index == Some(true));
+    assert_eq!(others, []);
+}
