@@ -148,6 +148,28 @@ pub fn waiting(job: &Job<'_>, contacts: &[String]) -> HashSet<String> {
     found.into_iter().filter(|(id, _)| held.contains(id)).flat_map(|(_, known)| known).collect()
 }
 
+// Few rows: as many as there are workers, and a worker has few.
+static RUNNING: Statement = Statement::new(
+    "SELECT j.id, pg_catalog.to_json(j.contact_ids) FROM leadlex.job_set AS j
+     WHERE j.state OPERATOR(pg_catalog.=) 'running' AND j.workspace_id OPERATOR(pg_catalog.=) $1
+       AND (j.role OPERATOR(pg_catalog.=) $2 AND j.schema_name OPERATOR(pg_catalog.=) $3 AND j.table_name OPERATOR(pg_catalog.=) $4
+            AND j.fields OPERATOR(pg_catalog.@>) $5 AND j.charged) IS TRUE",
+);
+
+/// Which jobs of that role and table run now in which a credit was charged, for no fewer fields, as far as their beginning is
+/// committed; with their contacts.
+pub fn charged_running(job: &Job<'_>) -> Vec<(Uuid, HashSet<String>)> {
+    let args = [
+        arg(pg(job.workspace)),
+        name_arg(job.role),
+        name_arg(job.schema),
+        name_arg(job.table),
+        arg(job.field_names()),
+    ];
+    let rows = as_owner(|| RUNNING.query(View::Latest, &args));
+    rows.iter().map(|row| (uuid(row, 0), texts(row, 1).into_iter().collect())).collect()
+}
+
 fn args(job: &Job<'_>, marks: Vec<i64>) -> Vec<Arg> {
     let of_role = settings::of_the_role(job.role);
     vec![

@@ -118,7 +118,8 @@ fn attempt_sets(tickets: &[Ticket], limit: Limit) -> Option<i64> {
     closed(&policy, &fates).map(|wait| now_us() + wait.as_micros() as i64)
 }
 
-/// What was charged for another question does not begin anew where a later call has charged for this one, and its rest waits.
+/// What was charged for another question does not begin anew where a later call has charged for this one, and its rest waits, or
+/// runs: another worker may have begun that, and wait for the contact.
 fn superseded(sets: &[Set], mut fates: Vec<JobOutcome>) -> Vec<JobOutcome> {
     if !fates.contains(&JobOutcome::Anew) {
         return fates;
@@ -128,9 +129,12 @@ fn superseded(sets: &[Set], mut fates: Vec<JobOutcome>) -> Vec<JobOutcome> {
         ids().zip(&fates).filter(|(_, fate)| **fate == JobOutcome::Anew).map(|(id, _)| id.clone()).collect();
     let role = role::name_of(role::caller());
     let progress = jobs::Progress { admitted: true, charged: true };
-    let waiting = jobs_waiting::waiting(&Job { progress, ..job(&sets[0], &role) }, &anew);
-    for (id, fate) in ids().zip(&mut fates) {
-        if *fate == JobOutcome::Anew && waiting.contains(id) {
+    let job = Job { progress, ..job(&sets[0], &role) };
+    let (waiting, running) = (jobs_waiting::waiting(&job, &anew), jobs_waiting::charged_running(&job));
+    let of_each = sets.iter().flat_map(|set| set.contact_ids.iter().map(|id| (set.ticket.id, id)));
+    for ((own, id), fate) in of_each.zip(&mut fates) {
+        let runs = || running.iter().any(|(later, contacts)| *later > own && contacts.contains(id));
+        if *fate == JobOutcome::Anew && (waiting.contains(id) || runs()) {
             *fate = JobOutcome::Done(Status::Unchanged.name());
         }
     }

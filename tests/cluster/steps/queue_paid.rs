@@ -111,6 +111,26 @@ fn who_calls_again_about_another_person_pays_once_for_both_rests() {
 }
 
 #[test]
+fn a_rest_of_another_person_does_not_begin_anew_while_that_of_a_later_call_runs() {
+    let (world, slow, mut caller) =
+        world_of_two(Ready::After(Duration::from_secs(2)), json!({"poll_every_s": 2}));
+    world.run("SELECT leadlex.pause_queue()");
+    enrich(&mut caller, 1).unwrap();
+    // It has failed once: the later call does not take its place.
+    world.run("UPDATE leadlex.job_set SET attempts = 1, next_attempt_at = now()");
+    world.run("UPDATE crm SET job_title = NULL, email = 'person99@acme.example' WHERE email = 'person1@acme.example'");
+    assert_eq!(enrich(&mut caller, 1).unwrap()["credits_remaining"], 8);
+    // The later one as a worker has begun it; that worker is away, so that it counts as interrupted.
+    let begun = "UPDATE leadlex.job_set SET state = 'running', attempts = 1, started_at = now(), next_attempt_at = now() + interval '3 s'
+                 WHERE attempts = 0";
+    assert_eq!(world.owner().execute(begun, &[]).unwrap(), 1);
+    world.run("SELECT leadlex.resume_queue()");
+    wait_for_no_job(&world);
+    assert_eq!(world.phone(1), Some(phone("person99@acme.example")));
+    assert_eq!((slow.submissions(), credits(&mut caller), charges(&world)), (2, Some(8), 2));
+}
+
+#[test]
 fn what_a_job_has_charged_for_is_known_too() {
     // The job hands it in, writes the title for a credit, and waits for the phone.
     let (world, slow, mut caller) =
