@@ -95,11 +95,16 @@ static HOLD: Statement = Statement::new(
      FOR KEY SHARE SKIP LOCKED",
 );
 
+/// Whether to look at what others queue would make their transactions fail.
+fn is_serializable() -> bool {
+    // SAFETY: reads a global.
+    unsafe { pg_sys::XactIsoLevel == pg_sys::XACT_SERIALIZABLE as i32 }
+}
+
 /// Contacts that wait already, for the same caller and no less, and where they were charged, as the same question. Their jobs are not begun before this transaction ends: they
 /// are to see what it has written.
 pub fn waiting(job: &Job<'_>, contacts: &[String]) -> HashSet<String> {
-    // SAFETY: reads a global. There, to look at what others queue would make their transactions fail.
-    if unsafe { pg_sys::XactIsoLevel } == pg_sys::XACT_SERIALIZABLE as i32 {
+    if is_serializable() {
         return HashSet::new();
     }
     // Mostly nothing waits, and then it is not needed.
@@ -159,6 +164,9 @@ static RUNNING: Statement = Statement::new(
 /// Which jobs of that role and table run now in which a credit was charged, for no fewer fields, as far as their beginning is
 /// committed; with their contacts.
 pub fn charged_running(job: &Job<'_>) -> Vec<(Uuid, HashSet<String>)> {
+    if is_serializable() {
+        return Vec::new();
+    }
     let args = [
         arg(pg(job.workspace)),
         name_arg(job.role),
