@@ -56,6 +56,7 @@ pub fn init() {
         hooks::utility::register();
         hooks::explain::register();
         hooks::executor::register();
+        sys::spi::planning::register();
         if !upgrading {
             worker::register();
         }

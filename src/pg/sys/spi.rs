@@ -5,6 +5,7 @@
 
 mod args;
 mod cursor;
+pub mod planning;
 mod statement;
 
 use leadlex_domain::sqlstate;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use pgrx::pg_sys;
 
-use super::{Arg, Row, connected, lasting_snapshot, rows, with_settings};
+use super::{Arg, Row, connected, lasting_snapshot, planning, rows};
 
 /// With which snapshot a statement runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -152,10 +152,6 @@ impl Statement {
     pub(super) fn plan(&self, args: &[Arg]) -> pg_sys::SPIPlanPtr {
         let kept = self.plan.load(Ordering::Relaxed);
         if !kept.is_null() {
-            // SAFETY: a kept plan; tells whether something it depends on has changed.
-            if !self.custom && !unsafe { pg_sys::SPI_plan_is_valid(kept) } {
-                plan_by_index(kept);
-            }
             return kept;
         }
         let sql = CString::new(self.sql.as_ref()).unwrap_or_default();
@@ -163,9 +159,10 @@ impl Statement {
         // SAFETY: called between SPI_connect and SPI_finish with a NUL-terminated text and as many types as counted.
         // SPI_keepplan moves the plan to CacheMemoryContext, where it stays until SPI_freeplan in Drop.
         let plan = unsafe {
-            let kind =
-                if self.custom { pg_sys::CURSOR_OPT_CUSTOM_PLAN } else { pg_sys::CURSOR_OPT_GENERIC_PLAN };
-            let options = kind as i32;
+            let options = match self.custom {
+                true => pg_sys::CURSOR_OPT_CUSTOM_PLAN as i32,
+                false => pg_sys::CURSOR_OPT_GENERIC_PLAN as i32 | planning::BY_INDEX,
+            };
             let plan =
                 pg_sys::SPI_prepare_cursor(sql.as_ptr(), kinds.len() as i32, kinds.as_mut_ptr(), options);
             let result = pg_sys::SPI_result;
@@ -174,9 +171,6 @@ impl Statement {
             plan
         };
         self.plan.store(plan, Ordering::Relaxed);
-        if !self.custom {
-            plan_by_index(plan);
-        }
         plan
     }
 
@@ -208,16 +202,6 @@ pub(super) fn bound(args: &[Arg]) -> (Vec<pg_sys::Datum>, Vec<std::ffi::c_char>)
     let values = args.iter().map(|a| a.value.unwrap_or(pg_sys::Datum::from(0))).collect();
     let nulls = args.iter().map(|a| if a.value.is_some() { b' ' } else { b'n' } as _).collect();
     (values, nulls)
-}
-
-/// Makes the generic plan now, preferring indexes. All our statements look up a few rows by key; on a table that is
-/// small at the moment the planner would choose to read all of it, which stays chosen when the table has grown, and
-/// under SERIALIZABLE makes every call conflict with every other.
-///
-/// Never compiled to machine code: where there is no index to prefer, the cost that the planner adds would have that
-/// done at every execution, which takes half a second.
-fn plan_by_index(plan: pg_sys::SPIPlanPtr) {
-    with_settings(&[(c"enable_seqscan", c"off"), (c"jit", c"off")], || lock_relations(plan));
 }
 
 /// Locks all relations of the plan, until the end of the transaction, as executing it would.
