@@ -7,11 +7,11 @@ use std::time::Instant;
 use ureq::http::Uri;
 use ureq::{Error, Timeout};
 
-use super::connect::{Connections, left};
+use super::connect::{Connections, MAX_HEADER_BYTES, left};
 use super::connection::{Connection, Kept, Origin};
 use super::descriptors::InUse;
 use super::encoding::CUT_SHORT;
-use super::exchange::{Exchange, ExchangeFailure, MAX_HEADER_BYTES, Progress, Wants, is_disconnect_kind};
+use super::exchange::{Exchange, ExchangeFailure, Progress, Wants, is_disconnect_kind};
 use super::thread::SpawnFn;
 use super::{Job, encoding, tls};
 use leadlex_domain::provider::{Answer, Fault, FaultKind};

@@ -23,8 +23,12 @@ use super::descriptors::{Counted, InUse};
 use super::socket::{Socket, SocketTransport};
 use super::thread::SpawnFn;
 
-/// Holds the largest header of an answer, and the largest line of a request's.
-pub const BUFFER_BYTES: usize = 64 * 1024;
+/// Of an answer; less than the buffer: a header that fills it to the brim would be taken for a closed connection.
+pub const MAX_HEADER_BYTES: usize = 32 * 1024;
+/// What is read at once. Holds the largest header of an answer, and what comes with its end.
+pub const INPUT_BYTES: usize = MAX_HEADER_BYTES + 8 * 1024;
+/// What is handed to the transport at once: a request's header is handed over in parts, whatever its size.
+pub const OUTPUT_BYTES: usize = 16 * 1024;
 /// More than one record of TLS.
 const TLS_BUFFER_BYTES: usize = 20 * 1024;
 /// Of a host's addresses, so many are tried.
@@ -50,8 +54,8 @@ impl Connections {
         let config = Agent::config_builder()
             .tls_config(tls.build())
             .proxy(None)
-            .input_buffer_size(BUFFER_BYTES)
-            .output_buffer_size(BUFFER_BYTES);
+            .input_buffer_size(INPUT_BYTES)
+            .output_buffer_size(OUTPUT_BYTES);
         Connections {
             lookups: Arc::default(),
             spawn,
@@ -73,9 +77,9 @@ impl Connections {
         let counted = Counted::new(&self.in_use.connections);
         let socket = Socket::new(connect(&self.resolve(&origin, deadline)?, deadline)?)?;
         opened(&socket)?;
-        let buffers = |bytes| LazyBuffers::new(bytes, bytes);
         let transport: Box<dyn Transport> = if origin.is_https() {
-            let plain = SocketTransport::new(socket.clone(), buffers(TLS_BUFFER_BYTES));
+            let plain =
+                SocketTransport::new(socket.clone(), LazyBuffers::new(TLS_BUFFER_BYTES, TLS_BUFFER_BYTES));
             let details = self.details(uri, deadline);
             let secure = self.tls.connect(&details, Some(plain))?.ok_or(Error::ConnectionFailed)?;
             if !secure.is_tls() {
@@ -83,7 +87,7 @@ impl Connections {
             }
             secure.boxed()
         } else {
-            SocketTransport::new(socket.clone(), buffers(BUFFER_BYTES)).boxed()
+            SocketTransport::new(socket.clone(), LazyBuffers::new(INPUT_BYTES, OUTPUT_BYTES)).boxed()
         };
         Ok(Connection::new(transport, socket, origin, counted))
     }

@@ -12,14 +12,14 @@ use ureq_proto::client::state::{Prepare, RecvBody, RecvResponse};
 use ureq_proto::client::{Await100Result, Call, RecvBodyResult, RecvResponseResult, SendRequestResult};
 
 use super::budget::{NoMore, Share};
-use super::connect::{BUFFER_BYTES, left, time_left};
+use super::connect::{INPUT_BYTES, MAX_HEADER_BYTES, OUTPUT_BYTES, left, time_left};
 use super::connection::{Connection, Kept};
 use super::socket::Flushed;
 use super::{Job, encoding, interim};
 use leadlex_domain::provider::{Answer, HttpRequest, Method};
 
-/// Less than the buffer: a header that fills it to the brim would be taken for a closed connection.
-pub const MAX_HEADER_BYTES: usize = BUFFER_BYTES / 2;
+/// What is added to the header of a request, at most.
+const OWN_HEAD_BYTES: usize = 512;
 const FIRST_BODY_BYTES: usize = 8 * 1024;
 /// How long it goes on without a pause, to the end of a step, of at most a buffer: who drives an exchange without a thread has
 /// other things to look at, however fast the other side sends.
@@ -171,9 +171,13 @@ impl Exchange {
     fn write(&mut self, request: &HttpRequest) -> Result<Call<RecvResponse>, Error> {
         let mut call = prepared(request)?.proceed();
         let timeout = time_left(self.deadline);
+        let mut head = vec![0; request.head_bytes() + OWN_HEAD_BYTES];
         while !call.can_proceed() {
-            let amount = call.write(self.connection.transport.buffers().output())?;
-            self.connection.transport.transmit_output(amount, timeout)?;
+            let amount = call.write(&mut head)?;
+            for part in head[..amount].chunks(OUTPUT_BYTES) {
+                self.connection.transport.buffers().output()[..part.len()].copy_from_slice(part);
+                self.connection.transport.transmit_output(part.len(), timeout)?;
+            }
         }
         let mut body = match call.proceed()? {
             Some(SendRequestResult::SendBody(body)) => body,
@@ -312,7 +316,7 @@ impl Exchange {
             return reading.finish();
         }
         if used == 0 {
-            if buffers.input().len() >= BUFFER_BYTES {
+            if buffers.input().len() >= INPUT_BYTES {
                 return Err(Error::BodyStalled);
             }
             match self.more() {

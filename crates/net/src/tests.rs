@@ -8,6 +8,7 @@ pub use server::{Server, get, ok, request, spawn, with_length};
 
 use std::io::Write;
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -72,6 +73,25 @@ fn posts_carry_their_body_with_its_length() {
     let seen = server.requests();
     assert!(seen[0].ends_with("\r\n\r\n{\"a\":1}"), "{}", seen[0]);
     assert!(seen[1].to_ascii_lowercase().contains("content-length: 0\r\n"));
+    assert_eq!(server.connections(), 1);
+}
+
+/// More than is handed to the connection at once, each of them.
+#[test]
+fn a_large_header_and_a_large_body_arrive_whole() {
+    let server = Server::answering(|_| ok("{}"));
+    let client = client();
+    for (path, header) in [(30_000, 25_000), (10, 59_000), (59_000, 10), (16_000, 16_384)] {
+        let (path, header) = (format!("/{}", "p".repeat(path)), "h".repeat(header));
+        let body = "0123456789".repeat(20_000);
+        let mut job = request(Method::Post, server.url(&path), Some(&body));
+        Arc::make_mut(&mut job.request).headers.push(("X-Large".to_owned(), header.clone()));
+        fetch(&client, &job).unwrap();
+        let seen = server.requests().pop().unwrap();
+        assert!(seen.starts_with(&format!("POST {path} HTTP/1.1\r\n")), "{}", &seen[..80]);
+        assert!(seen.to_ascii_lowercase().contains(&format!("x-large: {header}\r\n")));
+        assert!(seen.ends_with(&format!("\r\n\r\n{body}")));
+    }
     assert_eq!(server.connections(), 1);
 }
 
