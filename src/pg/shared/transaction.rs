@@ -171,8 +171,10 @@ thread_local! {
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
     static CURRENT: RefCell<Transaction> = RefCell::new(Transaction::default());
     static CALLS: RefCell<Calls> = RefCell::new(Calls::default());
-    /// The transaction that ends was about many contacts.
-    static WAS_LARGE: Cell<bool> = const { Cell::new(false) };
+    /// The transaction that ends leaves memory free that is not needed again soon.
+    static LEAVES_FREE: Cell<bool> = const { Cell::new(false) };
+    /// Some contact was enriched in this session.
+    static HAS_ENRICHED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// After so many contacts a session has megabytes that it does not need for calls.
@@ -224,7 +226,7 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _arg:
 fn settle(committed: bool) {
     // Taken out first: nothing in here may be settled twice.
     let ended = CURRENT.with_borrow_mut(std::mem::take);
-    WAS_LARGE.set(ended.claims.len() >= MANY);
+    LEAVES_FREE.set(leaves_free(ended.claims.len()));
     if committed {
         let noted = ended.wrote_ledger || ended.updated_schema;
         ended.events.iter().for_each(|own| events::post(&own.event));
@@ -236,6 +238,11 @@ fn settle(committed: bool) {
         });
     }
     settlements().for_each(|settlement| (settlement.ended)(&ended, committed));
+}
+
+/// The first contact of a session has statements of ours planned, which takes more memory than their plans.
+fn leaves_free(contacts: usize) -> bool {
+    contacts >= MANY || (contacts > 0 && !HAS_ENRICHED.replace(true))
 }
 
 /// What workers are told of a transaction that has committed.
@@ -261,7 +268,7 @@ unsafe extern "C-unwind" fn on_release(
     if phase != pg_sys::ResourceReleasePhase::RESOURCE_RELEASE_AFTER_LOCKS || !is_top_level {
         return;
     }
-    if WAS_LARGE.take() {
+    if LEAVES_FREE.take() {
         memory::trim();
     }
     let Calls { noted, withdrew, resumed, queued } = CALLS.take();
