@@ -39,7 +39,11 @@ fn a_question_that_fails_is_asked_once() {
         || Behaviour::json(500, json!({})),
         || Behaviour::Close,
         || Behaviour::Reset,
-        || Behaviour::Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n{\"a\"".to_vec()),
+        || {
+            Behaviour::Raw(
+                b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\n{\"a\"".to_vec(),
+            )
+        },
     ] {
         let world = world(answer);
         let (rows, asked) = enrich_all(&world, false);

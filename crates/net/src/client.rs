@@ -108,6 +108,12 @@ impl Client {
         })
     }
 
+    /// Whether a connection is kept that may serve it.
+    pub fn has_connection(&self, job: &Job) -> bool {
+        let uri = job.request.url.parse::<Uri>();
+        uri.is_ok_and(|uri| self.kept.has(&Origin::of(&uri, job.allow_private)))
+    }
+
     /// On a connection that is kept, if there is one. It does not wait.
     pub fn begin(&self, job: &Job, deadline: Instant) -> Option<Box<Exchange>> {
         let uri = job.request.url.parse::<Uri>().ok()?;
@@ -176,7 +182,8 @@ fn ends_with_connection(answer: &Answer) -> bool {
     !answer.headers.iter().any(|(name, _)| says_so(name))
 }
 
-fn stopped() -> Fault {
+/// Of a request that may not be sent any more.
+pub fn stopped() -> Fault {
     Fault::stopped("all requests were stopped before this one went out")
 }
 

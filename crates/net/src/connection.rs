@@ -1,7 +1,7 @@
 //! Connections, and those that are kept open between requests.
 
 use std::io::ErrorKind;
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -86,6 +86,12 @@ impl Connection {
     }
 }
 
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
 /// Of one session.
 #[derive(Default)]
 pub struct Kept {
@@ -109,6 +115,11 @@ impl Kept {
                 return Some(connection);
             }
         }
+    }
+
+    /// Whether one to there is kept, which may be closed.
+    pub fn has(&self, origin: &Origin) -> bool {
+        lock(&self.idle).iter().any(|connection| connection.origin == *origin)
     }
 
     /// Keeps a connection for further requests. One with input that nobody asked for is closed, and the

@@ -12,7 +12,7 @@ pub struct Announce {
     pub release: fn(),
 }
 
-/// The two ends of the notifier's pipe.
+/// The notifier, and what wakes the thread that requests share.
 const KEPT: usize = 2;
 /// What one request may open while it runs: its connection, and for a moment what the system's resolver or the reading of
 /// root certificates holds.

@@ -47,7 +47,8 @@ fn keeper() -> (Keep, mpsc::Receiver<RequestOutcome>) {
     let (told, tell) = mpsc::channel();
     (
         Box::new(move |outcome: Result<&Answer, &Fault>| {
-            told.send(outcome.cloned().map_err(Clone::clone)).unwrap()
+            told.send(outcome.cloned().map_err(Clone::clone)).unwrap();
+            None
         }),
         tell,
     )

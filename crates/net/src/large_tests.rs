@@ -48,6 +48,7 @@ fn together_they_stay_below_the_limit_and_all_are_told() {
         let keep: Keep = Box::new(move |answer| {
             let length = answer.map(|answer| answer.body.len()).map_err(|fault| fault.message.clone());
             told.lock().unwrap().push((length, budget.held()));
+            None
         });
         tickets.push(pool.send(job, Some(keep)).unwrap());
     }

@@ -28,8 +28,13 @@ use std::time::Duration;
 
 use leadlex_domain::provider::{Answer, Fault, HttpRequest};
 
-/// Called with what came of a request in the thread that sent it, also when nobody waits for it any more.
-pub type Keep = Box<dyn FnOnce(Result<&Answer, &Fault>) + Send>;
+/// Called with what came of a request in the thread that sent it, also when nobody waits for it any more. Where the job has no `share`
+/// it does not wait: what may take long it gives back, to be done where nothing else waits for it. The asker sees the outcome after
+/// that.
+pub type Keep = Box<dyn FnOnce(Result<&Answer, &Fault>) -> Option<Rest> + Send>;
+
+/// What is left to be done about an outcome, and may wait.
+pub type Rest = Box<dyn FnOnce() + Send>;
 
 /// One request and the limits on it.
 #[derive(Clone, Debug)]

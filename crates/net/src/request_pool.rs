@@ -1,5 +1,6 @@
 //! Carries requests to worker threads and answers back, so that the thread that asks can wait for other things too. One request at
-//! a time can be on the asking thread itself, on a connection that is kept: that spares two changes of threads.
+//! a time can be on the asking thread itself, on a connection that is kept: that spares two changes of threads. All others for
+//! which a connection is kept share one thread ([`many`]); what has to make a connection, or to wait for memory, has its own.
 
 use std::io;
 use std::mem;
@@ -15,11 +16,13 @@ use super::descriptors::{Announce, Count, Counted, Descriptors};
 use super::exchange::{Exchange, Wants};
 use super::notifier::Notifier;
 use super::thread::{MAX_REQUESTS, SpawnFn};
-use super::{Job, Keep};
+use super::{Job, Keep, Rest};
 use leadlex_domain::provider::{Answer, Fault, FaultKind};
 
+mod many;
 mod pending;
 
+use many::Many;
 pub use pending::PendingRequest;
 use pending::Way;
 
@@ -47,6 +50,8 @@ struct Shared {
     /// Rings when a request is done.
     notifier: Notifier,
     threads: Mutex<ThreadPool>,
+    /// Requests that share a thread.
+    many: Many,
     max_idle: Duration,
     spawn: SpawnFn,
     /// The request on the asking thread itself.
@@ -86,6 +91,8 @@ struct ThreadPool {
 struct Worker {
     state: Mutex<WorkerState>,
     work: Condvar,
+    /// A mailbox alone, for one request, which shares its thread.
+    shares: bool,
 }
 
 struct Task {
@@ -129,8 +136,9 @@ impl RequestPool {
         let notifier = Notifier::new().map_err(OpenError::Io)?;
         let client = Client::new(spawn, &descriptors.in_use);
         let (threads, here) = (Mutex::default(), Mutex::default());
-        let outlasting = Count::default();
-        let shared = Arc::new(Shared { client, notifier, threads, max_idle, spawn, here, outlasting });
+        let (outlasting, many) = (Count::default(), Many::default());
+        let shared = Shared { client, notifier, threads, many, max_idle, spawn, here, outlasting };
+        let shared = Arc::new(shared);
         Ok(RequestPool { shared, descriptors })
     }
 
@@ -161,12 +169,12 @@ impl RequestPool {
         self.descriptors.take_back();
     }
 
-    /// Starts the request in a thread; its time runs from here.
+    /// Starts the request beside the thread that calls; its time runs from here.
     /// The fault is `internal` (after a shutdown, or where no thread can be started) or `busy` (64 requests
     /// are under way, or no descriptor is left).
     pub fn send(&mut self, job: Job, keep: Option<Keep>) -> Result<PendingRequest, Fault> {
         let task = self.task(job, keep)?;
-        let worker = self.shared.dispatch(task)?;
+        let worker = self.start(task)?;
         Ok(PendingRequest { shared: Arc::clone(&self.shared), way: Way::Thread(worker), settled: false })
     }
 
@@ -185,9 +193,24 @@ impl RequestPool {
                 *here = Some(Here { task, exchange, wants: Wants::Write });
                 Way::Here
             }
-            None => Way::Thread(self.shared.dispatch(task)?),
+            None => {
+                drop(here);
+                Way::Thread(self.start(task)?)
+            }
         };
         Ok(PendingRequest { shared: Arc::clone(&self.shared), way, settled: false })
+    }
+
+    /// Where it does not have to wait in the middle it shares a thread with others.
+    fn start(&self, task: Task) -> Result<Arc<Worker>, Fault> {
+        let beside = usize::from(lock(&self.shared.here).is_some());
+        if self.descriptors.requests() > MAX_REQUESTS + beside {
+            return Err(task.refused(too_many()));
+        }
+        match task.job.share.is_none() && self.shared.client.has_connection(&task.job) {
+            true => self.shared.dispatch_with_others(task),
+            false => self.shared.dispatch(task),
+        }
     }
 
     fn task(&mut self, job: Job, keep: Option<Keep>) -> Result<Task, Fault> {
@@ -202,7 +225,9 @@ impl RequestPool {
             let message = "earlier requests of this session have all file descriptors that it may open";
             Fault::new(FaultKind::Busy, message)
         };
-        keep.into_iter().for_each(|keep| keep(Err(&fault)));
+        if let Some(rest) = keep.and_then(|keep| keep(Err(&fault))) {
+            rest();
+        }
         Err(fault)
     }
 
@@ -235,6 +260,7 @@ impl RequestPool {
         if let Some(Here { task, exchange, .. }) = here {
             let _ = task.end(Err(ending(exchange.is_sent())));
         }
+        self.shared.many.wake();
         let workers = {
             let mut threads = lock(&self.shared.threads);
             threads.idle.clear();
@@ -255,6 +281,10 @@ impl Drop for RequestPool {
 }
 
 impl Worker {
+    fn new(state: WorkerState, shares: bool) -> Arc<Worker> {
+        Arc::new(Worker { state: Mutex::new(state), work: Condvar::new(), shares })
+    }
+
     fn take(&self) -> Option<RequestOutcome> {
         let mut state = lock(&self.state);
         match mem::replace(&mut *state, WorkerState::Idle) {
@@ -268,16 +298,20 @@ impl Worker {
 
     fn serve(self: Arc<Worker>, shared: &Shared) {
         while let Some(task) = self.next_task(shared) {
-            let mut task = *task;
-            let begun = task.begun.take();
-            let outcome = catch_unwind(AssertUnwindSafe(|| match begun {
-                Some(exchange) => shared.client.finish(&task.job, exchange),
-                None => shared.client.fetch(&task.job, task.deadline),
-            }));
-            let outcome = outcome.unwrap_or_else(|_| Err(Fault::new(FaultKind::Internal, CLIENT_FAILED)));
-            let outcome = task.end(outcome);
-            self.deliver(outcome, shared);
+            self.fetch(*task, shared);
         }
+    }
+
+    /// Waits for what comes of it, and delivers that.
+    fn fetch(self: &Arc<Worker>, mut task: Task, shared: &Shared) {
+        let begun = task.begun.take();
+        let outcome = catch_unwind(AssertUnwindSafe(|| match begun {
+            Some(exchange) => shared.client.finish(&task.job, exchange),
+            None => shared.client.fetch(&task.job, task.deadline),
+        }));
+        let outcome = outcome.unwrap_or_else(|_| Err(Fault::new(FaultKind::Internal, CLIENT_FAILED)));
+        let outcome = task.end(outcome);
+        self.deliver(outcome, shared);
     }
 
     /// None when it is time for the thread to end.
@@ -327,22 +361,44 @@ impl Task {
         self.begun.as_ref().is_some_and(|exchange| exchange.is_sent())
     }
 
-    /// Tells what came of it.
+    /// There is no thread for it: that is what came of it.
+    fn refused(self, fault: Fault) -> Fault {
+        let fault = Fault { went_out: self.is_sent(), ..fault };
+        let _ = self.end(Err(fault.clone()));
+        fault
+    }
+
+    /// Tells what came of it, and waits until that is done.
     fn end(mut self, outcome: RequestOutcome) -> RequestOutcome {
+        let rest = self.tell(&outcome);
+        self.end_with(outcome, rest)
+    }
+
+    /// Tells what came of it; what is left to be done, or that telling failed.
+    fn tell(&mut self, outcome: &RequestOutcome) -> thread::Result<Option<Rest>> {
         let keep = self.keep.take();
-        let told =
-            catch_unwind(AssertUnwindSafe(|| keep.into_iter().for_each(|keep| keep(outcome.as_ref()))));
+        catch_unwind(AssertUnwindSafe(|| keep.and_then(|keep| keep(outcome.as_ref()))))
+    }
+
+    /// The outcome, once the rest is done.
+    fn end_with(self, outcome: RequestOutcome, rest: thread::Result<Option<Rest>>) -> RequestOutcome {
+        let done =
+            rest.and_then(|rest| catch_unwind(AssertUnwindSafe(|| rest.into_iter().for_each(|rest| rest()))));
         let outcome = match self.job.share {
             Some(_) => outcome.map(|answer| Answer { body: Vec::new(), ..answer }),
             None => outcome,
         };
         // Before anybody can see the outcome, so that who has seen it finds room for the next request.
         drop(self);
-        told.map_or_else(|_| Err(Fault::new(FaultKind::Internal, CLIENT_FAILED)), |()| outcome)
+        done.map_or_else(|_| Err(Fault::new(FaultKind::Internal, CLIENT_FAILED)), |()| outcome)
     }
 }
 
 const CLIENT_FAILED: &str = "the HTTP client failed";
+
+fn too_many() -> Fault {
+    Fault::new(FaultKind::Busy, format!("{MAX_REQUESTS} requests are under way in this session"))
+}
 
 impl Shared {
     /// Gives it to a thread.
@@ -354,11 +410,7 @@ impl Shared {
                 worker.work.notify_one();
                 Ok(worker)
             }
-            Err(fault) => {
-                let fault = Fault { went_out: task.is_sent(), ..fault };
-                let _ = task.end(Err(fault.clone()));
-                Err(fault)
-            }
+            Err(fault) => Err(task.refused(fault)),
         }
     }
 
@@ -367,22 +419,31 @@ impl Shared {
             let mut threads = lock(&self.threads);
             threads.all.retain(|worker| worker.strong_count() > 0);
             if threads.all.len() >= MAX_REQUESTS {
-                let message = format!("{MAX_REQUESTS} requests are under way in this session");
-                return Err(Fault::new(FaultKind::Busy, message));
+                return Err(too_many());
             }
         }
-        let failed = |error: io::Error| {
-            let message = format!("could not start a thread for the request: {error}");
-            Fault::new(FaultKind::Internal, message)
-        };
-        let worker = Arc::new(Worker { state: Mutex::new(WorkerState::Idle), work: Condvar::new() });
-        let (shared, its_own) = (Arc::clone(self), Arc::clone(&worker));
-        (self.spawn)("leadlex http", Box::new(move || its_own.serve(&shared))).map_err(failed)?;
+        let worker = Worker::new(WorkerState::Idle, false);
+        let its_own = Arc::clone(&worker);
+        self.start_thread(move |shared| its_own.serve(shared))?;
         lock(&self.threads).all.push(Arc::downgrade(&worker));
         Ok(worker)
     }
 
+    fn start_thread(
+        self: &Arc<Shared>,
+        work: impl FnOnce(&Arc<Shared>) + Send + 'static,
+    ) -> Result<(), Fault> {
+        let shared = Arc::clone(self);
+        (self.spawn)("leadlex http", Box::new(move || work(&shared))).map_err(|error| {
+            let message = format!("could not start a thread for the request: {error}");
+            Fault::new(FaultKind::Internal, message)
+        })
+    }
+
     fn make_idle(&self, worker: &Arc<Worker>) {
+        if worker.shares {
+            return;
+        }
         let mut threads = lock(&self.threads);
         // After a shutdown the list stays empty, since the threads end.
         if !self.client.is_closed() {
@@ -410,6 +471,10 @@ mod tests;
 #[cfg(test)]
 #[path = "here_tests.rs"]
 mod here_tests;
+
+#[cfg(test)]
+#[path = "many_tests.rs"]
+mod many_tests;
 
 #[cfg(test)]
 #[path = "large_tests.rs"]

@@ -3,7 +3,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,6 +14,12 @@ use ureq::unversioned::transport::{Buffers, LazyBuffers, NextTimeout, Transport}
 /// Read from, written to, and shut down through this; each connection has two: its transport's, and its own.
 #[derive(Clone, Debug)]
 pub struct Socket(Arc<Inner>);
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.stream.as_fd()
+    }
+}
 
 /// The socket itself, which its transport, its connection and [`super::connection::Kept`] know.
 #[derive(Debug)]

@@ -261,18 +261,21 @@ fn one_request(
     let (request, rules, whom) = (prepared.request, Arc::clone(config), config.whom(person));
     let (of_whom, sent, mut read) = (whom.clone(), request.clone(), inquiry.clone());
     let mut part = owed.clone();
-    let keep = move |answer: Result<&Answer, &Fault>| match answer {
-        Ok(answer) => {
-            let (came, cost) = read.take(&rules, (&sent, answer), &of_whom, clock::now_us());
-            in_flight.note_balance(rules.balance(answer));
-            in_flight.ended(&came, read.latest(), cost);
-            PollReserve::after(&mut part, &came, hands_in);
+    let keep = move |answer: Result<&Answer, &Fault>| {
+        match answer {
+            Ok(answer) => {
+                let (came, cost) = read.take(&rules, (&sent, answer), &of_whom, clock::now_us());
+                in_flight.note_balance(rules.balance(answer));
+                in_flight.ended(&came, read.latest(), cost);
+                PollReserve::after(&mut part, &came, hands_in);
+            }
+            Err(fault) => {
+                let failed = Progress::Failed(fault.clone());
+                in_flight.ended(&failed, Supplied::default(), None);
+                PollReserve::after(&mut part, &failed, hands_in);
+            }
         }
-        Err(fault) => {
-            let failed = Progress::Failed(fault.clone());
-            in_flight.ended(&failed, Supplied::default(), None);
-            PollReserve::after(&mut part, &failed, hands_in);
-        }
+        None
     };
     let answer = provider::send(config, (Arc::clone(&request), false), left, Box::new(keep), On::Backend)
         .and_then(Sent::wait);

@@ -220,7 +220,10 @@ impl Table<'_> {
             repeats: marked && repeats,
             most_bytes: settings::max_response_bytes(),
         };
-        let keep = Box::new(move |answer: Result<&Answer, &Fault>| telling.tell(answer));
+        let keep = Box::new(move |answer: Result<&Answer, &Fault>| {
+            telling.tell(answer);
+            None
+        });
         let sent = send_for_all((request, hands_in), (contacts, time), left, keep)
             .map_err(|fault| Refused { fault, later: None })?;
         let seats = asked.into_iter().zip(kept).collect();

@@ -194,6 +194,7 @@ impl Mine {
                 }
             }
             *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(came);
+            None
         };
         // Whatever becomes of this call, who has the answer says so.
         self.handed_on = true;

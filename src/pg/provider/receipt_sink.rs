@@ -24,7 +24,7 @@ use leadlex_domain::provider::{
 use leadlex_domain::receipt::{Content, Filed, ProviderRefusal, Receipt, Terms};
 use leadlex_domain::shared::Sighting;
 use leadlex_domain::ticket::{Ticket, still_owed};
-use leadlex_net::Keep;
+use leadlex_net::{Keep, Rest};
 
 /// How long an answer waits for room. Shorter than what the backend grants the thread beyond the timeout.
 pub const PATIENCE: Duration = Duration::from_millis(150);
@@ -140,10 +140,18 @@ impl ReceiptSink {
                 Err(fault) => (Progress::Failed(Clone::clone(fault)), None),
             };
             self.in_flight.note_balance(answer.ok().and_then(|answer| self.config.balance(answer)));
-            let decided = self.decide(&inquiry, &mut progress);
-            self.in_flight.note_holds(decided.change);
-            self.in_flight.ended(&progress, inquiry.latest(), cost);
-            self.settle((inquiry, decided), progress, &outcome, wait::is_own_thread());
+            let may_wait = progress == Progress::Over(Verdict::Suppressed) || receipts::was_full();
+            let rest = move || {
+                let decided = self.decide(&inquiry, &mut progress);
+                self.in_flight.note_holds(decided.change);
+                self.in_flight.ended(&progress, inquiry.latest(), cost);
+                self.settle((inquiry, decided), progress, &outcome, wait::is_own_thread());
+            };
+            if may_wait {
+                return Some(Box::new(rest) as Rest);
+            }
+            rest();
+            None
         };
         (Box::new(keep), shared)
     }

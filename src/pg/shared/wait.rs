@@ -1,6 +1,6 @@
 //! Waiting for a provider. On a connection that is kept, a single call's request runs on the backend's own thread: it waits for
 //! its latch and the socket together, and serves interrupts only between steps of the request. Other requests run on helper
-//! threads with all signals blocked, and the backend waits for its latch and their notifier. So cancel, timeouts, termination
+//! threads with all signals blocked (one for all whose connection is kept), and the backend waits for its latch and their notifier. So cancel, timeouts, termination
 //! and barriers work as in any wait of Postgres. A request that loses its caller goes on in a helper thread.
 
 use crate::pg::shared::workers;

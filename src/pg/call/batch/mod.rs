@@ -67,6 +67,8 @@ use together::Together;
 
 /// Contacts that are read, and written, by one statement.
 const PORTION: usize = 256;
+/// With so many to be written no other is asked about: up to there as many requests as there may be are under way meanwhile.
+const MAX_FINISHED: usize = 2 * PORTION;
 /// Lines that may wait for a slow one before them. Bounds the memory of a call whatever the number of contacts.
 const MAX_HELD_BACK: usize = 4 * PORTION;
 /// Longest wait without a look round.
@@ -317,7 +319,7 @@ impl Batch<'_> {
         self.recall_last();
         self.resume_roomless(parallel);
         self.resume_limited(parallel);
-        while self.requests() < parallel && self.finished.len() < PORTION && self.takes_more(parallel) {
+        while self.requests() < parallel && self.finished.len() < MAX_FINISHED && self.takes_more(parallel) {
             // Several may have been answered at once: those read next can share what identifies the last of these.
             self.read_ahead(parallel);
             let Some(member) = self.next() else { break };

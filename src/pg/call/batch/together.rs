@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::pg::call::batch::halting::Rest;
 use crate::pg::call::batch::member::Member;
-use crate::pg::call::batch::{Batch, PORTION};
+use crate::pg::call::batch::{Batch, MAX_FINISHED};
 use crate::pg::provider;
 use crate::pg::provider::{Asked, BulkOutcome, Guest, Sitting};
 use crate::pg::sys::settings;
@@ -101,7 +101,7 @@ impl Batch<'_> {
             || self.together.sittings.iter().any(|seated| seated.at < at)
             || self.roomless.has_one_before(at);
         let more = !self.queue.is_empty() || !self.ahead.is_empty();
-        let full = self.requests() >= parallel || self.finished.len() >= PORTION;
+        let full = self.requests() >= parallel || self.finished.len() >= MAX_FINISHED;
         let with_it = self.together.tables[index].group.has_ticket() && self.is_one_nearly_ready();
         before || with_it || (more && full && self.admits())
     }

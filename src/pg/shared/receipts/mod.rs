@@ -8,7 +8,7 @@ mod erasures;
 
 use std::cell::UnsafeCell;
 use std::ffi::CStr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::time::Duration;
 
 use pgrx::pg_sys;
@@ -46,6 +46,8 @@ struct Contents {
 }
 
 static SHARED: AtomicPtr<Shared> = AtomicPtr::new(std::ptr::null_mut());
+
+static WAS_FULL: AtomicBool = AtomicBool::new(false);
 
 unsafe extern "C-unwind" {
     // Postgres's own, without pgrx's wrapper, which refuses other threads than the main one.
@@ -135,7 +137,7 @@ pub struct Arrival<'a> {
 /// From any thread. Wakes the launcher when no worker is at it.
 pub fn put(arrival: &Arrival<'_>) -> Result<(), NotKept> {
     let Arrival { key, row, sent_at, payload, reach } = *arrival;
-    robust_mutex::from_thread(|| {
+    let result = robust_mutex::from_thread(|| {
         locked(|contents, arena| {
             let result = match reach {
                 Some(reach) => arena.put_refusal(key, row, reach, payload),
@@ -148,7 +150,14 @@ pub fn put(arrival: &Arrival<'_>) -> Result<(), NotKept> {
             }
             result
         })
-    })
+    });
+    WAS_FULL.store(result == Err(NotKept::Full), Ordering::Relaxed);
+    result
+}
+
+/// Whether the latest that this process had to put here found no room: the next may have to wait for it.
+pub fn was_full() -> bool {
+    WAS_FULL.load(Ordering::Relaxed)
 }
 
 /// Keeps what the session itself has to say, and waits until then for room. Why it could not be kept.
