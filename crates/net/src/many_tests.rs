@@ -16,6 +16,13 @@ fn warm(pool: &mut RequestPool, server: &Server) {
     tickets.into_iter().for_each(|ticket| assert_eq!(outcome(ticket).unwrap().status, 200));
 }
 
+/// It has had one request, whose connection is kept.
+fn pool_with_connection(spawn: SpawnFn, server: &Server) -> RequestPool {
+    let mut pool = RequestPool::open(spawn, UNLIMITED).unwrap();
+    outcome(pool.send(get(server.url("/first")), None).unwrap()).unwrap();
+    pool
+}
+
 /// As `provider`; `/slow` takes a while.
 fn slow() -> Server {
     Server::start(|mut visit| {
@@ -100,8 +107,7 @@ fn a_connection_that_is_closed_when_its_turn_comes_is_replaced() {
 #[test]
 fn more_than_there_are_connections_make_others() {
     let server = slow();
-    let mut pool = RequestPool::open(spawn, UNLIMITED).unwrap();
-    outcome(pool.send(get(server.url("/first")), None).unwrap()).unwrap();
+    let mut pool = pool_with_connection(spawn, &server);
     warm(&mut pool, &server);
     assert_eq!(server.connections(), CONNECTIONS);
 }
@@ -116,8 +122,7 @@ fn one_that_is_dropped_before_it_began_is_never_made() {
         spawn(name, Box::new(late))
     }
     let server = provider();
-    let mut pool = RequestPool::open(later, UNLIMITED).unwrap();
-    outcome(pool.send(get(server.url("/first")), None).unwrap()).unwrap();
+    let mut pool = pool_with_connection(later, &server);
     drop(pool.send(get(server.url("/never")), None).unwrap());
     let ticket = pool.send(get(server.url("/made")), None).unwrap();
     assert_eq!(outcome(ticket).unwrap().body, b"made");
@@ -127,8 +132,7 @@ fn one_that_is_dropped_before_it_began_is_never_made() {
 #[test]
 fn one_that_nobody_waits_for_any_more_is_told_to_its_keep() {
     let server = slow();
-    let mut pool = RequestPool::open(spawn, UNLIMITED).unwrap();
-    outcome(pool.send(get(server.url("/first")), None).unwrap()).unwrap();
+    let mut pool = pool_with_connection(spawn, &server);
     let (heard, hear) = mpsc::channel();
     let keep: Keep = Box::new(move |outcome| {
         heard.send(outcome.map(|a| a.body.clone()).ok()).unwrap();
@@ -172,8 +176,7 @@ fn what_waits_after_an_answer_keeps_no_other_waiting_and_its_asker_sees_it_done(
 #[test]
 fn what_may_not_be_sent_any_more_is_not() {
     let server = provider();
-    let mut pool = RequestPool::open(spawn, UNLIMITED).unwrap();
-    outcome(pool.send(get(server.url("/first")), None).unwrap()).unwrap();
+    let mut pool = pool_with_connection(spawn, &server);
     let mut job = get(server.url("/stopped"));
     job.may_send = || false;
     assert_eq!(outcome(pool.send(job, None).unwrap()).unwrap_err().kind, FaultKind::Stopped);
@@ -183,8 +186,7 @@ fn what_may_not_be_sent_any_more_is_not() {
 #[test]
 fn the_end_of_the_session_ends_them_and_their_thread() {
     let server = provider();
-    let mut pool = RequestPool::open(spawn, UNLIMITED).unwrap();
-    outcome(pool.send(get(server.url("/first")), None).unwrap()).unwrap();
+    let mut pool = pool_with_connection(spawn, &server);
     let ticket = stuck(&mut pool, &server, 5_000);
     assert!(pool.shared.many.runs());
     let started = Instant::now();

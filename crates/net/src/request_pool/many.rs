@@ -7,6 +7,9 @@ use crate::connect::left;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+/// A wait ends a little later rather than earlier: what is not over yet would be waited for again at once.
+const LATE: Duration = Duration::from_micros(100);
+
 /// Requests for the thread, and the thread.
 #[derive(Default)]
 pub(super) struct Many {
@@ -98,10 +101,12 @@ impl Shared {
                 idle_since = Instant::now();
             }
             let longest = match flights.iter().map(|flight| left(flight.task.deadline)).min() {
-                Some(nearest) => nearest,
-                None => self.max_idle.saturating_sub(idle_since.elapsed()),
+                // Who sends does not ring while others may have come.
+                _ if !none_came => Duration::ZERO,
+                Some(nearest) => nearest + LATE,
+                None => self.max_idle.saturating_sub(idle_since.elapsed()) + LATE,
             };
-            let ready = wait_for(&flights, bell, if none_came { longest } else { Duration::ZERO });
+            let ready = wait_for(&flights, bell, longest);
             let mut ready = ready.into_iter();
             for flight in mem::take(&mut flights) {
                 let is_due = ready.next().unwrap_or(true) || left(flight.task.deadline).is_zero();
@@ -210,8 +215,6 @@ fn wait_for(flights: &[Flight], bell: &Notifier, longest: Duration) -> Vec<bool>
         .map(|flight| PollFd::new(flight.exchange.connection(), wanted(flight)))
         .chain([PollFd::new(bell, PollFlags::IN)])
         .collect();
-    // A little later rather than earlier: what is not over yet would be waited for again at once.
-    let longest = longest + Duration::from_micros(100);
     let longest = Timespec::try_from(longest).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
     match poll(&mut polled, Some(&longest)) {
         Ok(_) => polled[..flights.len()].iter().map(|fd| !fd.revents().is_empty()).collect(),

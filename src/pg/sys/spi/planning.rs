@@ -70,55 +70,51 @@ unsafe extern "C-unwind" {
     ) -> *mut pg_sys::PlannedStmt;
 }
 
+/// What the planner is called with.
+#[repr(C)]
+struct Call {
+    parse: *mut pg_sys::Query,
+    text: *const std::ffi::c_char,
+    options: std::ffi::c_int,
+    values: pg_sys::ParamListInfo,
+}
+
+impl Call {
+    /// # Safety
+    /// As Postgres gave it.
+    unsafe fn plan(&self) -> *mut pg_sys::PlannedStmt {
+        // SAFETY: as promised by the caller.
+        unsafe {
+            let plan = PLANNER_BEFORE.unwrap_or(standard_planner);
+            plan(self.parse, self.text, self.options, self.values)
+        }
+    }
+}
+
 unsafe extern "C-unwind" fn planner(
     parse: *mut pg_sys::Query,
     text: *const std::ffi::c_char,
     options: std::ffi::c_int,
     values: pg_sys::ParamListInfo,
 ) -> *mut pg_sys::PlannedStmt {
-    // SAFETY: the arguments are handed on as Postgres gave them. Where a statement of ours is being planned, an error must
-    // not pass by what is to be dropped.
-    unsafe {
-        let is_marked = options & BY_INDEX != 0;
-        if !is_marked && !OURS.get() {
-            return plan(parse, text, options, values);
-        }
-        guarded(parse, text, options & !BY_INDEX, values, is_marked)
-    }
+    let is_marked = options & BY_INDEX != 0;
+    let call = Call { parse, text, options: options & !BY_INDEX, values };
+    // SAFETY: the arguments are handed on as Postgres gave them, but for the mark. Where a statement of ours is being planned, an
+    // error must not pass by what is to be dropped.
+    unsafe { if is_marked || OURS.get() { guarded(&call, is_marked) } else { call.plan() } }
 }
 
 /// A statement of ours, or one inside of a function that the planner evaluates for one of ours.
 #[pg_guard]
-unsafe extern "C-unwind" fn guarded(
-    parse: *mut pg_sys::Query,
-    text: *const std::ffi::c_char,
-    options: std::ffi::c_int,
-    values: pg_sys::ParamListInfo,
-    is_ours: bool,
-) -> *mut pg_sys::PlannedStmt {
+unsafe extern "C-unwind" fn guarded(call: &Call, is_ours: bool) -> *mut pg_sys::PlannedStmt {
     let _kind = Kind::new(is_ours);
     // SAFETY: as above.
-    let work = || unsafe { pg_guard_ffi_boundary(|| plan(parse, text, options, values)) };
+    let work = || unsafe { pg_guard_ffi_boundary(|| call.plan()) };
     match is_ours {
         // Never compiled to machine code: where there is no index to prefer, the cost that the planner adds would have that
         // done at every execution, which takes half a second.
         true => with_settings(&[(c"enable_seqscan", c"off"), (c"jit", c"off")], work),
         false => work(),
-    }
-}
-
-unsafe fn plan(
-    parse: *mut pg_sys::Query,
-    text: *const std::ffi::c_char,
-    options: std::ffi::c_int,
-    values: pg_sys::ParamListInfo,
-) -> *mut pg_sys::PlannedStmt {
-    // SAFETY: as above.
-    unsafe {
-        match PLANNER_BEFORE {
-            Some(before) => before(parse, text, options, values),
-            None => standard_planner(parse, text, options, values),
-        }
     }
 }
 
