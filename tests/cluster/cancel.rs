@@ -2,6 +2,7 @@
 //!
 //! Bounds are those of the issue, plus slack for a loaded machine with two cores where the limit itself is tight.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -274,4 +275,53 @@ fn many_abandoned_calls_do_not_stop_the_session() {
     }
     caller.batch_execute("RESET statement_timeout").unwrap();
     check_nothing_lost(&world, &mut caller);
+}
+
+/// A vendor that takes a while over what is asked before the cancel, and not over what is asked after it.
+fn slow_at_first(after: Duration) -> World {
+    let conf = ["leadlex.max_parallel_requests = 64"];
+    let world = World::with(&Beginning { credits: None, contacts: 200, conf: &conf, ..Beginning::default() });
+    let slow_until = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(64));
+    world.provider.on(PATH, move |_| {
+        let is_slow = slow_until.fetch_sub(usize::from(slow_until.load(Relaxed) > 0), Relaxed) > 0;
+        let answer = Behaviour::json(200, crate::support::person());
+        if is_slow { answer.after(after) } else { answer }
+    });
+    world
+}
+
+/// Sends as many requests at once as a session may have under way, and is cancelled.
+fn fill_and_cancel(world: &World, caller: &mut Client) {
+    let pid = pid(caller);
+    thread::scope(|scope| {
+        let set = scope.spawn(|| fails(caller.query(SET_OF_ALL, &[])).sqlstate);
+        world.provider.wait_for(64, Duration::from_secs(10));
+        world.cancel(pid);
+        assert_eq!(set.join().unwrap(), "57014");
+    });
+}
+
+const SET_OF_ALL: &str = "SELECT status FROM enrich_contacts(ARRAY(SELECT id FROM crm ORDER BY id))";
+
+/// Those of the cancelled one go on: the next set begins when there is room, and fails for no contact.
+#[test]
+fn a_set_after_a_cancelled_one_waits_for_its_places() {
+    let world = slow_at_first(Duration::from_millis(1_500));
+    let mut caller = world.caller();
+    fill_and_cancel(&world, &mut caller);
+    let rows = caller.query(SET_OF_ALL, &[]).unwrap();
+    let enriched = rows.iter().filter(|row| row.get::<_, &str>(0) == "enriched").count();
+    assert_eq!((rows.len(), enriched), (200, 200));
+    assert_eq!(world.provider.count(), 200, "what was under way is not asked about again");
+}
+
+#[test]
+fn a_call_after_a_cancelled_set_waits_for_its_place() {
+    let world = slow_at_first(Duration::from_millis(1_500));
+    let mut caller = world.caller();
+    fill_and_cancel(&world, &mut caller);
+    for n in [199, 200] {
+        assert_eq!(enrich(&mut caller, n).unwrap()["contact"]["id"], contact(n).to_string());
+    }
+    assert_eq!(world.provider.count(), 66);
 }

@@ -74,6 +74,23 @@ fn a_kept_connection_serves_on_the_asking_thread() {
     assert!(body(outcome(first)).starts_with("/slow"));
 }
 
+/// What is on the asking thread itself takes no place beside it, and needs none.
+#[test]
+fn a_kept_connection_serves_where_all_places_are_taken() {
+    let (server, other) = (provider(), provider());
+    let mut pool = pool_with_connection(&server);
+    let others: Vec<_> =
+        (0..MAX_REQUESTS).map(|_| pool.send(get(other.url("/hang")), None).unwrap()).collect();
+    assert!(!pool.has_room());
+    assert!(!pool.has_room_for(&get(other.url("/x"))), "it has no connection");
+    assert!(pool.has_room_for(&get(server.url("/x"))));
+    let first = pool.begin(get(server.url("/slow")), None).unwrap();
+    assert!(!pool.has_room_for(&get(server.url("/x"))), "the connection is in use");
+    assert_eq!(pool.begin(get(server.url("/x")), None).err().unwrap().kind, FaultKind::Busy);
+    assert!(body(outcome(first)).starts_with("/slow"));
+    drop(others);
+}
+
 #[test]
 fn who_loses_interest_leaves_the_answer_to_be_kept() {
     let server = provider();

@@ -152,8 +152,25 @@ impl RequestPool {
         self.shared.notifier.drain();
     }
 
-    /// Whether descriptors for one more request are announced now. `false` only while requests are under way.
+    /// Whether one more request can begin beside the thread that calls: fewer than 64 are under way there, and descriptors for it
+    /// are announced now. `false` only while requests are under way.
     pub fn has_room(&mut self) -> bool {
+        !self.is_full(0) && self.has_descriptors()
+    }
+
+    /// Whether it can [begin](RequestPool::begin): what is on the calling thread itself needs no place beside it.
+    pub fn has_room_for(&mut self, job: &Job) -> bool {
+        let needs_no_place = || lock(&self.shared.here).is_none() && self.shared.client.has_connection(job);
+        (!self.is_full(0) || needs_no_place()) && self.has_descriptors()
+    }
+
+    /// Whether so many more than 63 are under way beside the thread that calls.
+    fn is_full(&self, more: usize) -> bool {
+        let here = usize::from(lock(&self.shared.here).is_some());
+        self.descriptors.requests() >= MAX_REQUESTS + here + more
+    }
+
+    fn has_descriptors(&mut self) -> bool {
         if self.descriptors.make_room() {
             return true;
         }
@@ -203,8 +220,8 @@ impl RequestPool {
 
     /// Where it does not have to wait in the middle it shares a thread with others.
     fn start(&self, task: Task) -> Result<Arc<Worker>, Fault> {
-        let beside = usize::from(lock(&self.shared.here).is_some());
-        if self.descriptors.requests() > MAX_REQUESTS + beside {
+        // It is counted already.
+        if self.is_full(1) {
             return Err(task.refused(too_many()));
         }
         match task.job.share.is_none() && self.shared.client.has_connection(&task.job) {
@@ -217,7 +234,7 @@ impl RequestPool {
         let deadline = Instant::now() + job.timeout;
         let fault = if self.shared.client.is_closed() {
             return Err(Fault::new(FaultKind::Busy, ENDING));
-        } else if self.has_room() {
+        } else if self.has_descriptors() {
             let under_way = Counted::new(&self.descriptors.in_use.requests);
             let outlasts = job.outlasts.then(|| Counted::new(&self.shared.outlasting));
             return Ok(Task { job, keep, deadline, under_way, outlasts, begun: None, abandoned: false });
@@ -347,10 +364,11 @@ impl Worker {
         if matches!(*state, WorkerState::Abandoned) {
             *state = WorkerState::Idle;
             shared.make_idle(self);
-            return;
+        } else {
+            *state = WorkerState::Done(outcome);
         }
-        *state = WorkerState::Done(outcome);
         drop(state);
+        // Its place is free, too: others may wait for that alone.
         shared.notifier.notify();
     }
 }

@@ -92,10 +92,11 @@ fn the_notifier_tells_of_each_outcome_until_it_is_drained() {
         assert!(!rings(&pool));
         assert!(ticket.try_take().is_some(), "it rings when the outcome is there");
     }
-    // For one that nobody waits for it does not ring.
+    // For one that was given up, too: its place is free.
     drop(stuck(&mut pool, &server, 50));
-    thread::sleep(Duration::from_millis(150));
     assert!(!rings(&pool));
+    thread::sleep(Duration::from_millis(150));
+    assert!(rings(&pool));
     assert_eq!(threads(&pool), 2);
 }
 
@@ -220,6 +221,21 @@ fn requests_beyond_the_cap_are_a_fault_until_earlier_ones_end() {
     let ticket = pool.send(get(server.url("/again")), None).unwrap();
     assert_eq!(outcome(ticket).unwrap().body, b"again");
     assert_eq!(threads(&pool), MAX_REQUESTS);
+}
+
+/// Who waits for a place waits for the notice.
+#[test]
+fn a_request_that_was_given_up_takes_a_place_and_rings_when_it_ends() {
+    let server = provider();
+    let mut pool = pool(spawn);
+    let tickets: Vec<_> = (0..MAX_REQUESTS).map(|_| stuck(&mut pool, &server, 1_000)).collect();
+    pool.drain();
+    drop(tickets);
+    assert!(!pool.has_room() && !pool.has_room_for(&get(server.url("/x"))));
+    assert!(!rings(&pool));
+    thread::sleep(Duration::from_millis(1_300));
+    assert!(rings(&pool));
+    assert!(pool.has_room());
 }
 
 #[test]

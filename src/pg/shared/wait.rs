@@ -167,10 +167,15 @@ fn with_pool<T>(what: impl FnOnce(&mut RequestPool) -> T) -> T {
     REQUESTS.with_borrow_mut(|requests| what(&mut requests.as_mut().expect("ready() was called before").pool))
 }
 
-/// Whether there are descriptors for one more request. `false` only while requests are under way.
+/// Whether there are a place and descriptors for one more request. `false` only while requests are under way.
 pub fn has_room() -> bool {
+    has_place(RequestPool::has_room)
+}
+
+fn has_place(is_there: impl Fn(&mut RequestPool) -> bool) -> bool {
     let room = || {
-        REQUESTS.with_borrow_mut(|requests| requests.as_mut().is_none_or(|requests| requests.pool.has_room()))
+        REQUESTS
+            .with_borrow_mut(|requests| requests.as_mut().is_none_or(|requests| is_there(&mut requests.pool)))
     };
     if room() {
         return true;
@@ -194,7 +199,11 @@ pub fn send(mut job: Job, patience: Duration, keep: Keep, on: On) -> Result<Sent
     ready();
     let begun = Instant::now();
     let until = begun + job.timeout.min(patience);
-    while !has_room() && Instant::now() < until {
+    let has_room = |job: &Job| match on {
+        On::Thread => has_room(),
+        On::Backend => has_place(|pool| pool.has_room_for(job)),
+    };
+    while !has_room(&job) && Instant::now() < until {
         for_answers(ROOM_PAUSE);
     }
     let goes_on = patience < job.timeout;

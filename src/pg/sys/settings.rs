@@ -209,7 +209,7 @@ fn define_batches() {
     GucRegistry::define_int_guc(
         c"leadlex.max_parallel_requests",
         c"Requests that enrich_contacts and enrich_rows have under way at once.",
-        c"Each takes a thread and a connection of the session.",
+        c"Each takes a connection of the session.",
         &MAX_PARALLEL,
         1,
         MAX_REQUESTS as i32,
