@@ -342,7 +342,7 @@ CREATE TABLE leadlex.value_name (
     name         uuid NOT NULL,
     person       uuid NOT NULL,
     seen_at      timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    PRIMARY KEY (workspace_id, value, name)
+    PRIMARY KEY (value, name)
 );
 -- For the worker: which can go.
 CREATE INDEX value_name_age ON leadlex.value_name (seen_at);

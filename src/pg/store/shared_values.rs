@@ -2,6 +2,7 @@
 
 use crate::pg::installation;
 use crate::pg::sys::spi;
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
@@ -11,7 +12,7 @@ use crate::pg::store::absence::{self, Rows};
 use crate::pg::store::ledger::PORTION;
 use crate::pg::sys::index_probe;
 use crate::pg::sys::row::{boolean, optional, pg, text, uuid};
-use crate::pg::sys::spi::{Statement, View, arg};
+use crate::pg::sys::spi::{Arg, Statement, View, arg, uuids_arg};
 use leadlex_domain::hash::Hash;
 use leadlex_domain::receipt::Filed;
 use leadlex_domain::shared::{Kind, Value};
@@ -49,13 +50,22 @@ pub fn allowed(workspace: Uuid, values: &[Hash]) -> HashSet<Hash> {
     rows.iter().map(|row| uuid(row, 0).into_bytes()).collect()
 }
 
+// A value names its workspace. Mostly it is new: one look into the index, and what is there stays in the processor's cache for the
+// entry. The worker alone writes here, mostly: should somebody else have meanwhile, this is 23505, and done again.
+static ADD_NEW: Statement = Statement::new(
+    "INSERT INTO leadlex.value_name (workspace_id, value, name, person)
+     SELECT n.workspace_id, n.value, n.name, n.person
+     FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4))
+         AS n(workspace_id, value, name, person)
+     WHERE (SELECT true FROM leadlex.value_name AS w WHERE w.value OPERATOR(pg_catalog.=) n.value LIMIT 1) IS NULL
+     RETURNING value",
+);
 // One look into the index for each value, and never more names than are needed.
 static NAMES: Statement = Statement::new(
-    "SELECT q.workspace_id, q.value, n.name
-     FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS q(workspace_id, value),
+    "SELECT q.value, n.name
+     FROM pg_catalog.unnest($1) AS q(value),
           LATERAL (SELECT w.name FROM leadlex.value_name AS w
-                   WHERE w.workspace_id OPERATOR(pg_catalog.=) q.workspace_id AND w.value OPERATOR(pg_catalog.=) q.value
-                   LIMIT $3) AS n",
+                   WHERE w.value OPERATOR(pg_catalog.=) q.value LIMIT $2) AS n",
 );
 // None of them is there: the worker has looked, and mostly nobody else writes there. Should somebody have, this is 23505, and done again.
 static ADD_NAMES: Statement = Statement::new(
@@ -74,28 +84,42 @@ pub struct Crowded {
     pub names: usize,
 }
 
+/// A name that a value came up with.
+struct Met<'a> {
+    filed: &'a Filed,
+    name: Hash,
+    value: Value,
+}
+
 /// Notes the names that values came up with, `most` and one more of each; which have more than `most`.
 pub fn count(filed: &[(Hash, Filed)], most: usize) -> Vec<Crowded> {
     let sightings = filed.iter().filter_map(|(_, filed)| Some((filed, filed.sighting.as_ref()?)));
-    let met: Vec<(&Filed, Hash, Value)> = sightings
-        .flat_map(|(filed, sighting)| sighting.values.iter().map(move |value| (filed, sighting.name, *value)))
+    let met: Vec<Met<'_>> = sightings
+        .flat_map(|(filed, sighting)| {
+            sighting.values.iter().map(move |value| Met { filed, name: sighting.name, value: *value })
+        })
         .collect();
     if met.is_empty() {
         return Vec::new();
     }
-    let mut names = names_of(&met, most);
-    let mut added: Vec<(&Filed, Hash, Hash)> = Vec::new();
-    for (filed, name, value) in &met {
-        let known = names.entry((filed.workspace, value.hash)).or_default();
-        if known.len() <= most && !known.contains(name) {
-            known.push(*name);
-            added.push((filed, value.hash, *name));
+    let mut names = add_new(&met);
+    let known = met.iter().map(|met| met.value.hash).filter(|value| !names.contains_key(value));
+    let known = names_of(known.collect(), most);
+    names.extend(known);
+    let mut added: Vec<&Met<'_>> = Vec::new();
+    for met in &met {
+        let known = names.entry(met.value.hash).or_default();
+        if known.len() <= most && !known.contains(&met.name) {
+            known.push(met.name);
+            added.push(met);
         }
     }
-    add(&added);
+    if !added.is_empty() {
+        as_owner(|| ADD_NAMES.run(&columns(&added)));
+    }
     let mut crowded: Vec<Crowded> = Vec::new();
-    for (filed, _, value) in &met {
-        let many = names.remove(&(filed.workspace, value.hash)).filter(|names| names.len() > most);
+    for Met { filed, value, .. } in &met {
+        let many = names.remove(&value.hash).filter(|names| names.len() > most);
         if let Some(names) = many {
             let provider = value.kind.is_supplied().then_some(filed.provider);
             crowded.push(Crowded { workspace: filed.workspace, provider, value: *value, names: names.len() });
@@ -104,38 +128,48 @@ pub fn count(filed: &[(Hash, Filed)], most: usize) -> Vec<Crowded> {
     crowded
 }
 
-fn names_of(met: &[(&Filed, Hash, Value)], most: usize) -> HashMap<(Uuid, Hash), Vec<Hash>> {
-    let mut values: Vec<(Uuid, Hash)> =
-        met.iter().map(|(filed, _, value)| (filed.workspace, value.hash)).collect();
+/// Adds the first name of each value that has none; those values, with that name.
+fn add_new(met: &[Met<'_>]) -> HashMap<Hash, Vec<Hash>> {
+    let mut first: HashMap<Hash, Hash> = HashMap::with_capacity(met.len());
+    let is_first = |met: &&Met<'_>| match first.entry(met.value.hash) {
+        Entry::Vacant(place) => {
+            place.insert(met.name);
+            true
+        }
+        Entry::Occupied(_) => false,
+    };
+    let firsts: Vec<&Met<'_>> = met.iter().filter(is_first).collect();
+    let rows = as_owner(|| ADD_NEW.query(View::Current, &columns(&firsts)));
+    let values = rows.iter().map(|row| uuid(row, 0).into_bytes());
+    values.filter_map(|value| Some((value, vec![*first.get(&value)?]))).collect()
+}
+
+fn names_of(mut values: Vec<Hash>, most: usize) -> HashMap<Hash, Vec<Hash>> {
+    let mut names: HashMap<Hash, Vec<Hash>> = HashMap::new();
+    if values.is_empty() {
+        return names;
+    }
     values.sort_unstable();
     values.dedup();
-    let workspaces: Vec<pgrx::Uuid> = values.iter().map(|(workspace, _)| pg(*workspace)).collect();
-    let hashes: Vec<pgrx::Uuid> = values.iter().map(|(_, hash)| pgrx::Uuid::from_bytes(*hash)).collect();
-    let limit = most as i64 + 1;
-    let rows = as_owner(|| NAMES.query(View::Latest, &[arg(workspaces), arg(hashes), arg(limit)]));
-    let mut names: HashMap<(Uuid, Hash), Vec<Hash>> = HashMap::new();
+    let values: Vec<pgrx::Uuid> = values.into_iter().map(pgrx::Uuid::from_bytes).collect();
+    let rows = as_owner(|| NAMES.query(View::Latest, &[arg(values), arg(most as i64 + 1)]));
     for row in &rows {
-        let value = (uuid(row, 0), uuid(row, 1).into_bytes());
-        names.entry(value).or_default().push(uuid(row, 2).into_bytes());
+        names.entry(uuid(row, 0).into_bytes()).or_default().push(uuid(row, 1).into_bytes());
     }
     names
 }
 
-fn add(added: &[(&Filed, Hash, Hash)]) {
-    if added.is_empty() {
-        return;
-    }
-    let column = |of: fn(&(&Filed, Hash, Hash)) -> Hash| {
-        arg(added.iter().map(|row| pgrx::Uuid::from_bytes(of(row))).collect::<Vec<_>>())
+/// As ADD_NEW and ADD_NAMES take them.
+fn columns(met: &[&Met<'_>]) -> [Arg; 4] {
+    let column = |of: fn(&Met<'_>) -> Hash| {
+        uuids_arg(&met.iter().map(|met| pgrx::Uuid::from_bytes(of(met))).collect::<Vec<_>>())
     };
-    as_owner(|| {
-        ADD_NAMES.run(&[
-            column(|(filed, ..)| filed.workspace.into_bytes()),
-            column(|(_, value, _)| *value),
-            column(|(.., name)| *name),
-            column(|(filed, ..)| filed.person),
-        ])
-    });
+    [
+        column(|met| met.filed.workspace.into_bytes()),
+        column(|met| met.value.hash),
+        column(|met| met.name),
+        column(|met| met.filed.person),
+    ]
 }
 
 // One that an administrator allowed stays so; it is not told of.

@@ -23,39 +23,32 @@ pub fn arg<T: IntoDatum>(value: T) -> Arg {
     Arg { kind: T::type_oid(), value: value.into_datum() }
 }
 
-/// text[], made by one call: `arg` of a vector takes some for each element.
+/// text[], in one piece of memory: `arg` of a vector takes some for each element.
 pub fn texts_arg(texts: &[impl AsRef<str>]) -> Arg {
-    texts_of(texts.len(), texts.iter().map(|text| Some(text.as_ref())))
+    let texts = texts.iter().map(AsRef::as_ref);
+    let array = packed(pg_sys::TEXTOID, texts.len(), texts.clone().map(units).sum(), |mut rest| {
+        for text in texts {
+            let (place, after) = rest.split_at_mut(units(text));
+            put_text(place, text);
+            rest = after;
+        }
+    });
+    Arg { kind: pg_sys::TEXTARRAYOID, value: Some(array) }
 }
 
 /// The same of texts that may be NULL.
 pub fn optional_texts_arg(texts: &[Option<&str>]) -> Arg {
-    texts_of(texts.len(), texts.iter().copied())
-}
-
-fn texts_of<'t>(count: usize, texts: impl Iterator<Item = Option<&'t str>> + Clone) -> Arg {
-    // In units of their alignment.
-    let units = |text: &str| (pg_sys::VARHDRSZ + text.len()).div_ceil(size_of::<i32>());
-    let mut values = vec![0_i32; texts.clone().flatten().map(units).sum()];
+    let mut values = vec![0; texts.iter().flatten().map(|text| units(text)).sum()];
     let mut rest = values.as_mut_slice();
-    let mut nulls = Vec::with_capacity(count);
-    let mut elements = Vec::with_capacity(count);
-    for text in texts {
-        nulls.push(text.is_none());
-        let Some(text) = text else {
-            elements.push(pg_sys::Datum::from(0));
-            continue;
-        };
-        let (value, after) = rest.split_at_mut(units(text));
+    let mut nulls: Vec<bool> = texts.iter().map(Option::is_none).collect();
+    let mut place_of = |text: &str| {
+        let (place, after) = std::mem::take(&mut rest).split_at_mut(units(text));
+        put_text(place, text);
         rest = after;
-        let start = value.as_mut_ptr();
-        // SAFETY: the value is as large as header and text are, and aligned as a text has to be.
-        unsafe {
-            pgrx::set_varsize_4b(start.cast(), (pg_sys::VARHDRSZ + text.len()) as i32);
-            start.cast::<u8>().add(pg_sys::VARHDRSZ).copy_from_nonoverlapping(text.as_ptr(), text.len());
-        }
-        elements.push(pg_sys::Datum::from(start));
-    }
+        pg_sys::Datum::from(place.as_mut_ptr())
+    };
+    let elements = texts.iter().map(|text| text.map_or_else(|| pg_sys::Datum::from(0), &mut place_of));
+    let mut elements: Vec<pg_sys::Datum> = elements.collect();
     let (mut length, mut from) = (elements.len() as i32, 1);
     let (dimensions, align) = (i32::from(length > 0), pg_sys::TYPALIGN_INT as std::ffi::c_char);
     let (elements, nulls) = (elements.as_mut_ptr(), nulls.as_mut_ptr());
@@ -68,14 +61,54 @@ fn texts_of<'t>(count: usize, texts: impl Iterator<Item = Option<&'t str>> + Clo
     Arg { kind: pg_sys::TEXTARRAYOID, value: Some(pg_sys::Datum::from(array)) }
 }
 
-/// uuid[], made by one call.
+/// uuid[], in one piece of memory.
 pub fn uuids_arg(ids: &[pgrx::Uuid]) -> Arg {
-    let mut elements: Vec<_> = ids.iter().map(|id| pg_sys::Datum::from(id.as_bytes().as_ptr())).collect();
-    let (elements, count) = (elements.as_mut_ptr(), ids.len() as i32);
-    let align = pg_sys::TYPALIGN_CHAR as std::ffi::c_char;
-    // SAFETY: as many uuids as counted, of 16 bytes each, and copied by the callee.
-    let array = unsafe { pg_sys::construct_array(elements, count, pg_sys::UUIDOID, 16, false, align) };
-    Arg { kind: pg_sys::UUIDARRAYOID, value: Some(pg_sys::Datum::from(array)) }
+    const UNITS: usize = size_of::<pgrx::Uuid>() / size_of::<i32>();
+    let array = packed(pg_sys::UUIDOID, ids.len(), ids.len() * UNITS, |place| {
+        for (place, id) in place.chunks_exact_mut(UNITS).zip(ids) {
+            for (unit, bytes) in place.iter_mut().zip(id.as_bytes().chunks_exact(size_of::<i32>())) {
+                *unit = i32::from_ne_bytes(bytes.try_into().expect("four bytes"));
+            }
+        }
+    });
+    Arg { kind: pg_sys::UUIDARRAYOID, value: Some(array) }
+}
+
+/// What a text takes, in units of its alignment.
+fn units(text: &str) -> usize {
+    (pg_sys::VARHDRSZ + text.len()).div_ceil(size_of::<i32>())
+}
+
+/// A text with its header. `place`: [`units`] of it, zero: what the text does not fill stays so.
+fn put_text(place: &mut [i32], text: &str) {
+    let start = place.as_mut_ptr();
+    // SAFETY: the place is as large as header and text are, and aligned as a text has to be.
+    unsafe {
+        pgrx::set_varsize_4b(start.cast(), (pg_sys::VARHDRSZ + text.len()) as i32);
+        start.cast::<u8>().add(pg_sys::VARHDRSZ).copy_from_nonoverlapping(text.as_ptr(), text.len());
+    }
+}
+
+/// An array of one dimension without NULLs, or of none where it is empty. `fill` writes its elements, which take so many units.
+fn packed(element: pg_sys::Oid, count: usize, units: usize, fill: impl FnOnce(&mut [i32])) -> pg_sys::Datum {
+    /// Length, dimensions, no bitmap of NULLs, type of the elements; then, of each dimension, its length and where it begins. As much is
+    /// what Postgres aligns to.
+    const HEAD: usize = 6;
+    // SAFETY: memory of that size, zero where the elements will be.
+    unsafe {
+        if count == 0 {
+            return pg_sys::Datum::from(pg_sys::construct_empty_array(element));
+        }
+        let size = (HEAD + units) * size_of::<i32>();
+        let array = pg_sys::palloc(size).cast::<i32>();
+        pgrx::set_varsize_4b(array.cast(), size as i32);
+        let head = [1, 0, element.to_u32() as i32, count as i32, 1];
+        array.add(1).copy_from_nonoverlapping(head.as_ptr(), head.len());
+        let place = array.add(HEAD);
+        place.write_bytes(0, units);
+        fill(std::slice::from_raw_parts_mut(place, units));
+        pg_sys::Datum::from(array)
+    }
 }
 
 /// As type name: cut where that is cut.
