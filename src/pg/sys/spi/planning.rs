@@ -7,6 +7,7 @@
 //! its options, and the planner looks for that.
 
 use std::cell::Cell;
+use std::ffi::CStr;
 
 use pgrx::pg_guard;
 use pgrx::pg_sys;
@@ -16,6 +17,12 @@ use super::with_settings;
 
 /// The mark: a bit of the options of a cursor that Postgres does not use, and hands on to the planner.
 pub const BY_INDEX: i32 = 1 << 30;
+
+/// Indexes, where there are some. No hash of a table that counts as large: it is divided into files before its few rows are read, which
+/// a server can forbid (temp_file_limit). Never compiled to machine code: where there is no index to prefer, the cost that the
+/// planner adds would have that done at every execution, which takes half a second.
+const SETTINGS: [(&CStr, &CStr); 3] =
+    [(c"enable_seqscan", c"off"), (c"enable_hashjoin", c"off"), (c"jit", c"off")];
 
 /// What a table has at least while a statement of ours is planned.
 const PAGES: u32 = 50_000;
@@ -111,9 +118,7 @@ unsafe extern "C-unwind" fn guarded(call: &Call, is_ours: bool) -> *mut pg_sys::
     // SAFETY: as above.
     let work = || unsafe { pg_guard_ffi_boundary(|| call.plan()) };
     match is_ours {
-        // Never compiled to machine code: where there is no index to prefer, the cost that the planner adds would have that
-        // done at every execution, which takes half a second.
-        true => with_settings(&[(c"enable_seqscan", c"off"), (c"jit", c"off")], work),
+        true => with_settings(&SETTINGS, work),
         false => work(),
     }
 }
