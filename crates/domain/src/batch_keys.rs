@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
 /// Keys in the order of the input and each once, with the positions where they stand first. All in one text: some 65 bytes a
-/// contact with a uuid, a third of them only until [`BatchKeys::complete`].
+/// contact with a uuid, a third of them only until [`BatchKeys::complete`]. What was taken goes, a quarter at a time.
 #[derive(Debug, Default)]
 pub struct BatchKeys {
     text: String,
     entries: Vec<Entry>,
     /// How many of the entries were taken.
     taken: usize,
+    /// Where the first of the entries begins, counted from the beginning of all that was added, as their ends are; the text begins there.
+    gone: u32,
     index: Index,
 }
 
@@ -75,14 +77,27 @@ impl BatchKeys {
         self.text.shrink_to_fit();
     }
 
-    /// The next keys in the order of the input, at most so many, with their positions.
+    /// The next keys in the order of the input, at most so many, with their positions. No more are added after that.
     pub fn take(&mut self, most: usize) -> Vec<(usize, String)> {
         let end = self.entries.len().min(self.taken + most);
         let some = (self.taken..end)
             .map(|at| (self.entries[at].position as usize, self.key(at).to_owned()))
             .collect();
         self.taken = end;
+        if self.taken * 4 >= self.entries.len() {
+            self.forget_taken();
+        }
         some
+    }
+
+    /// Each time at least a quarter of what there is: less is copied in all than three times what was added.
+    fn forget_taken(&mut self) {
+        let Some(last) = self.taken.checked_sub(1).map(|at| self.entries[at]) else { return };
+        self.text.drain(..(last.end - self.gone) as usize);
+        self.text.shrink_to_fit();
+        self.entries.drain(..self.taken);
+        self.entries.shrink_to_fit();
+        (self.gone, self.taken) = (last.end, 0);
     }
 
     /// How many were not taken yet.
@@ -95,8 +110,8 @@ impl BatchKeys {
     }
 
     fn key(&self, at: usize) -> &str {
-        let begin = at.checked_sub(1).map_or(0, |before| self.entries[before].end as usize);
-        &self.text[begin..self.entries[at].end as usize]
+        let begin = at.checked_sub(1).map_or(self.gone, |before| self.entries[before].end);
+        &self.text[(begin - self.gone) as usize..(self.entries[at].end - self.gone) as usize]
     }
 }
 
@@ -125,7 +140,39 @@ mod tests {
         assert_eq!(keys.take(1), []);
     }
 
+    #[test]
+    fn what_was_taken_takes_no_memory() {
+        let mut keys = BatchKeys::with_capacity(1_000);
+        (0..1_000).for_each(|n| assert_eq!(keys.add(&format!("{n:036}"), n), None));
+        keys.complete();
+        for left in (0..1_000).rev().step_by(100).skip(1) {
+            keys.take(100);
+            assert!(keys.text.capacity() <= (left + 1) * 36 * 4 / 3 + 36, "{left}: {}", keys.text.capacity());
+            assert!(keys.entries.capacity() <= (left + 1) * 4 / 3 + 1);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn portions_of_any_size_are_all_of_it(
+            input in proptest::collection::vec("[a-c]{0,3}", 0..60), most in 1..20_usize,
+        ) {
+            let mut keys = BatchKeys::with_capacity(input.len());
+            let mut first: Vec<(usize, String)> = Vec::new();
+            for (position, key) in input.into_iter().enumerate() {
+                if keys.add(&key, position).is_none() {
+                    first.push((position, key));
+                }
+            }
+            keys.complete();
+            let mut taken = Vec::new();
+            while !keys.is_empty() {
+                prop_assert_eq!(keys.left(), first.len() - taken.len());
+                taken.extend(keys.take(most));
+            }
+            prop_assert_eq!(taken, first);
+        }
+
         #[test]
         fn keys_of_one_hash_are_told_apart(input in proptest::collection::vec(0..12_u8, 0..60)) {
             let (mut keys, mut first) = (BatchKeys::default(), HashMap::new());

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 
 use pgrx::fcinfo::pg_getarg;
 use pgrx::prelude::*;
-use pgrx::{IntoDatum, PgMemoryContexts, pg_guard};
+use pgrx::{Array, IntoDatum, PgMemoryContexts, pg_guard};
 
 use crate::pg::call::batch;
 use crate::pg::call::batch::{Call, CreditWait, FieldRequest, Outcomes, caps};
@@ -26,6 +26,7 @@ use crate::pg::store::jobs;
 use crate::pg::sys::jsonb::Jsonb;
 use crate::pg::sys::raise;
 use crate::pg::sys::raise::{PgError, refuse};
+use crate::pg::sys::spi::texts_arg;
 use crate::pg::table;
 use leadlex_domain::ask;
 use leadlex_domain::batch::{BatchResult, Summary};
@@ -33,6 +34,8 @@ use leadlex_domain::call_error::Failure;
 use leadlex_domain::reply::ContactObject;
 
 const COLUMNS: usize = 10;
+/// What a set returns is read once, in its order: more of it than so many kB is kept in a file, not in memory, where files have no limit.
+const RESULT_KB: i32 = 256;
 
 super::version_one!(pg_finfo_enrich_contacts_set, pg_finfo_enrich_rows_set, pg_finfo_enrich_batch_call);
 
@@ -56,14 +59,15 @@ super::version_one!(pg_finfo_enrich_contacts_set, pg_finfo_enrich_rows_set, pg_f
 pub unsafe extern "C-unwind" fn enrich_contacts_set(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
     // SAFETY: called by Postgres for a function declared with these arguments and a set of these columns.
     unsafe {
-        let ids: Option<Vec<Option<pgrx::Uuid>>> = pg_getarg(fcinfo, 0);
+        let ids: Option<Array<'_, pgrx::Uuid>> = pg_getarg(fcinfo, 0);
         let (fields, overwrite) = (pg_getarg(fcinfo, 1), pg_getarg(fcinfo, 2));
         cache::refresh();
         let mut rows = Rows::start(fcinfo);
         if let Some(ids) = ids {
-            let texts = ids.iter().map(|id| id.map(|id| super::plain(id).to_string()));
-            let given = |position: usize| ids[position].into_datum();
-            raised(None, texts, fields, overwrite, &mut |position, line| rows.put(given(position), line));
+            let texts = || ids.iter().map(|id| id.map(|id| super::plain(id).to_string()));
+            let mut given = ids.iter();
+            let put = &mut |_: usize, line: &BatchResult| rows.put(given.next().flatten().into_datum(), line);
+            raised(None, texts, fields, overwrite, put);
         }
         pg_sys::Datum::from(0)
     }
@@ -80,15 +84,16 @@ pub unsafe extern "C-unwind" fn enrich_rows_set(fcinfo: pg_sys::FunctionCallInfo
     // SAFETY: as above.
     unsafe {
         let relation: Option<pg_sys::Oid> = pg_getarg(fcinfo, 0);
-        let ids: Option<Vec<Option<String>>> = pg_getarg(fcinfo, 1);
+        let ids: Option<Array<'_, &str>> = pg_getarg(fcinfo, 1);
         let (fields, overwrite) = (pg_getarg(fcinfo, 2), pg_getarg(fcinfo, 3));
         cache::refresh();
         let mut rows = Rows::start(fcinfo);
         if let Some(ids) = ids {
             let target = required_relation(relation);
-            let put =
-                &mut |position: usize, line: &BatchResult| rows.put(ids[position].clone().into_datum(), line);
-            raised(target, ids.iter().cloned(), fields, overwrite, put);
+            let texts = || ids.iter().map(|id| id.map(str::to_owned));
+            let mut given = ids.iter();
+            let put = &mut |_: usize, line: &BatchResult| rows.put(given.next().flatten().into_datum(), line);
+            raised(target, texts, fields, overwrite, put);
         }
         pg_sys::Datum::from(0)
     }
@@ -114,10 +119,10 @@ pub fn request(fields: Option<Vec<Option<String>>>, overwrite: Option<bool>) -> 
     FieldRequest { fields, overwrite: overwrite.unwrap_or(false) }
 }
 
-/// What concerns the call as a whole is raised.
-fn raised(
+/// What concerns the call as a whole is raised. `ids` gives them from the first on: the array is the one place where all are kept.
+fn raised<Ids: ExactSizeIterator<Item = Option<String>>>(
     target: Target,
-    ids: impl ExactSizeIterator<Item = Option<String>> + Clone,
+    ids: impl Fn() -> Ids,
     fields: Option<Vec<Option<String>>>,
     overwrite: Option<bool>,
     put: &mut batch::Sink<'_>,
@@ -126,9 +131,9 @@ fn raised(
     let request = request(fields, overwrite);
     layout::require();
     let call = call(target, request, Parts::default());
-    require_within_caps(&call, ids.clone());
-    let mut progress = started(&call, ids.len());
-    run(call, ids, &mut progress, put);
+    require_within_caps(&call, ids());
+    let mut progress = started(&call, ids().len());
+    run(call, ids(), &mut progress, put);
 }
 
 /// Raises 53400: it could ask or cost more than one statement may.
@@ -228,7 +233,12 @@ impl Rows {
             pg_sys::get_call_result_type(fcinfo, std::ptr::null_mut(), &mut columns);
             let random =
                 (*info).allowedModes & pg_sys::SetFunctionReturnMode::SFRM_Materialize_Random as i32 != 0;
-            let store = pg_sys::tuplestore_begin_heap(random, false, pg_sys::work_mem);
+            let in_memory = match pg_sys::temp_file_limit {
+                -1 => pg_sys::work_mem.min(RESULT_KB),
+                // An error at the end of a set would take back what was paid for.
+                _ => pg_sys::work_mem,
+            };
+            let store = pg_sys::tuplestore_begin_heap(random, false, in_memory);
             (*info).returnMode = materialize;
             (*info).setResult = store;
             (*info).setDesc = columns;
@@ -254,12 +264,11 @@ impl Rows {
 
 fn datums(id: Option<pg_sys::Datum>, line: &BatchResult) -> [Option<pg_sys::Datum>; COLUMNS] {
     let origin = line.origin.as_ref();
-    let fields: Vec<String> = line.fields_updated.names().into_iter().map(str::to_owned).collect();
     let contact = line.contact.as_ref().map(ContactObject);
     [
         id,
         line.status.name().into_datum(),
-        fields.into_datum(),
+        texts_arg(&line.fields_updated.names()).value,
         origin.map(|o| o.source.to_string()).into_datum(),
         origin.and_then(|o| o.confidence).into_datum(),
         row::pg(line.request_id).into_datum(),

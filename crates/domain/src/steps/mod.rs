@@ -146,10 +146,10 @@ pub struct Steps {
     waterfall: Waterfall,
     admitted: bool,
     reserved: bool,
-    gathered: Option<Gathered>,
+    gathered: Option<Box<Gathered>>,
     pending: Option<Pending>,
     failed: Vec<ProviderAttempt>,
-    written: Option<Written>,
+    written: Option<Box<Written>>,
     updated: FieldSet,
     /// When providers answered last.
     answered: Option<Answered>,
@@ -269,7 +269,7 @@ impl Steps {
 
     /// What the providers have supplied. Panics before [`Step::Write`].
     pub fn gathered(&self) -> &Gathered {
-        self.gathered.as_ref().expect("gathered before it is written")
+        self.gathered.as_deref().expect("gathered before it is written")
     }
 
     /// What was written. Panics before [`Step::Charge`].
@@ -364,11 +364,11 @@ impl Steps {
                 false => Step::UseRate,
             },
             (Step::Write, Event::Written(None)) => self.gone(),
-            (Step::Write, Event::Written(Some(written))) => self.written(*written),
+            (Step::Write, Event::Written(Some(written))) => self.written(written),
             (Step::Charge, Event::Charged) => {
                 self.reserved = false;
                 let Gathered { origin, origins, post, .. } =
-                    self.gathered.take().expect("gathered before it is charged");
+                    *self.gathered.take().expect("gathered before it is charged");
                 self.post = Some(post);
                 self.outcome =
                     Some(CallOutcome::Enriched { updated: self.updated, origin, origins: Box::new(origins) });
@@ -460,7 +460,7 @@ impl Steps {
         let empty = Waterfall::new(mode, min_confidence, FieldSet::EMPTY);
         match std::mem::replace(&mut self.waterfall, empty).result() {
             Ok(gathered) => {
-                self.gathered = Some(gathered);
+                self.gathered = Some(Box::new(gathered));
                 Step::Write
             }
             Err(failure) => {
@@ -475,7 +475,7 @@ impl Steps {
         }
     }
 
-    fn written(&mut self, written: Written) -> Step {
+    fn written(&mut self, written: Box<Written>) -> Step {
         let gathered = self.gathered.as_ref().expect("gathered before it is written");
         self.updated = merge::updated(&written.before, &written.after, gathered.values.fields());
         if let Some(answered) = self.answered {

@@ -71,6 +71,8 @@ const PORTION: usize = 256;
 const MAX_FINISHED: usize = 2 * PORTION;
 /// Lines that may wait for a slow one before them. Bounds the memory of a call whatever the number of contacts.
 const MAX_HELD_BACK: usize = 4 * PORTION;
+/// Room for so many questions is there from the beginning: a table of 131,072 places, in 2.2 megabytes.
+const MOST_EXPECTED: usize = 114_688;
 /// Longest wait without a look round.
 const LOOK_ROUND: Duration = Duration::from_millis(500);
 /// How often it is looked whether a provider that is being tried is well again, where no answer to this set tells.
@@ -230,6 +232,7 @@ pub fn run<'s>(
         request.mode = Mode::Fill;
     }
     let total = ids.len();
+    expect(total, &crowd);
     let mut batch = Batch {
         request,
         first_match,
@@ -251,7 +254,7 @@ pub fn run<'s>(
         finished: Vec::new(),
         ended: Ended::default(),
         being_asked: HashSet::new(),
-        asked: HashSet::new(),
+        asked: HashSet::with_capacity(total.min(MOST_EXPECTED)),
         outcomes,
         credit_wait,
         outcomes_told: Vec::new(),
@@ -274,6 +277,15 @@ pub fn run<'s>(
     };
     batch.meet(ids);
     batch.work();
+}
+
+/// What lasts as long as a large set has its room from the beginning: grown step by step it would leave as much behind, in pieces. What is
+/// not used of it takes no memory.
+fn expect(contacts: usize, crowd: &Crowd) {
+    if contacts > PORTION {
+        crowd.borrow_mut().expect(contacts);
+        transaction::with(|t| t.claims.reserve(contacts));
+    }
 }
 
 impl Batch<'_> {
