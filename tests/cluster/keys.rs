@@ -1,10 +1,12 @@
 //! Keys as drivers bind them: integers and uuids, not only text.
 
+use std::time::Duration;
+
 use postgres::types::{ToSql, Type};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::support::{check, fails};
+use crate::support::{check, eventually, fails};
 use crate::world::{World, contact, number};
 
 /// A table with an integer key beside the World's, which has a uuid.
@@ -105,4 +107,37 @@ fn literals_are_not_ambiguous() {
     psql("PREPARE one AS SELECT enrich_row($1, $2); EXECUTE one('customer', '31')");
     assert_eq!(number(&mut world.owner(), "SELECT count(*) FROM customer WHERE phone IS NOT NULL"), 9);
     assert_eq!(number(&mut world.owner(), "SELECT count(*) FROM crm WHERE phone IS NOT NULL"), 2);
+}
+
+/// The table's own index takes more than ours do: such a contact alone is refused, before a vendor is asked, and stops no queue.
+#[test]
+fn a_key_that_is_too_long_is_refused_and_fails_no_other() {
+    let world = World::new();
+    world.run(&format!(
+        "CREATE TABLE wordy (id text PRIMARY KEY, full_name text, email text, phone text);
+         INSERT INTO wordy SELECT k.id, 'Name ' || n, 'wordy' || n || '@acme.example'
+             FROM (VALUES (1, 'short'), (2, (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 80) AS i)), (3, repeat('ä', 1000))) AS k(n, id);
+         GRANT SELECT, INSERT, UPDATE ON wordy TO caller;
+         SELECT leadlex.bind_contacts('wordy', workspace_id => '{}');
+         CREATE TRIGGER enqueue AFTER UPDATE ON wordy REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT
+             EXECUTE FUNCTION leadlex.enqueue_on_insert()",
+        world.workspace
+    ));
+    let mut caller = world.caller();
+    let long = "(SELECT id FROM wordy WHERE email LIKE 'wordy2%')";
+    for call in
+        [format!("enrich_row('wordy', {long})"), format!("leadlex.enqueue_rows('wordy', ARRAY[{long}])")]
+    {
+        let failure = fails(caller.query(&format!("SELECT {call}"), &[]));
+        assert_eq!(failure.sqlstate, "LX400", "{failure:?}");
+        assert!(failure.message.contains("has 2560 bytes, at most 2000"), "{failure:?}");
+    }
+    let set = "SELECT coalesce(error_code, status) FROM enrich_rows('wordy', ARRAY(SELECT id FROM wordy ORDER BY email), ARRAY['phone'])";
+    let told: Vec<String> = caller.query(set, &[]).unwrap().iter().map(|row| row.get(0)).collect();
+    assert_eq!(told, ["enriched", "validation_error", "enriched"]);
+    assert_eq!(world.provider.count(), 2, "nobody was asked about the long one");
+    world.run("UPDATE wordy SET phone = NULL, email = replace(email, 'wordy', 'other')");
+    let done = "SELECT count(*) FROM leadlex.job WHERE state = 'done'";
+    eventually("the others are done", Duration::from_secs(20), || world.number(done) == 2);
+    assert_eq!(world.number("SELECT count(*) FROM leadlex.job"), 2);
 }

@@ -7,16 +7,30 @@
 WANT=${1:-}
 PACKAGES=()
 
+# As root, so that a command can be put behind it; 1 where that is not possible without a password that nobody can give.
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; return; fi
+    command -v sudo >/dev/null || return 1
+    if [ -t 0 ]; then sudo "$@"; else sudo -n "$@"; fi
+}
+
+# Without lists of packages, as in images of containers, apt knows neither what Debian ships nor what it serves.
+know_packages() {
+    command -v apt-get >/dev/null && ! compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null || return 0
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update >"$TARGET/log/apt-update.log" 2>&1 || true
+}
+
 # The major version to install where there is no server: the one asked for, else the one Debian ships.
 wanted_major() {
     if [ -n "${PG_MAJOR:-}" ]; then printf '%s\n' "$PG_MAJOR"; return; fi
     local shipped
+    know_packages
     shipped=$(apt-cache depends postgresql 2>/dev/null | sed -nE 's/.*Depends: postgresql-([0-9]+)$/\1/p' | head -n 1 || true)
     printf '%s\n' "${shipped:-15}"
 }
 
 libclang_is_there() {
-    /sbin/ldconfig -p 2>/dev/null | grep -q 'libclang[-.]' || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null
+    /sbin/ldconfig -p 2>/dev/null | grep 'libclang[-.]' >/dev/null || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null
 }
 
 missing_for_postgres() {
@@ -37,7 +51,11 @@ missing_for_postgres() {
 }
 
 # Whether apt could install it: it also knows names that only other packages mention.
-is_served() { LC_ALL=C apt-cache policy "$1" 2>/dev/null | grep -qE '^ *Candidate: [^(]'; }
+is_served() {
+    know_packages
+    # No grep -q behind a pipe: it ends at the first hit, and what still writes then fails the whole (pipefail).
+    LC_ALL=C apt-cache policy "$1" 2>/dev/null | grep -E '^ *Candidate: [^(]' >/dev/null
+}
 
 missing_for_test() {
     local libdir=/usr/lib/postgresql/$1/lib

@@ -14,7 +14,7 @@ use crate::pg::store::{cache, config};
 use crate::pg::sys::raise::{PgError, refuse};
 use crate::pg::sys::{raise, settings};
 use crate::pg::table;
-use crate::pg::table::Binding;
+use crate::pg::table::{Binding, MAX_KEY};
 use leadlex_domain::call_error::{Failure, short};
 use leadlex_domain::identity::Caller;
 use leadlex_domain::sqlstate;
@@ -50,12 +50,22 @@ pub fn binding(target: Target) -> Rc<Binding> {
     binding
 }
 
-/// LX400: the text `id` cannot be a key of this table.
+/// LX400: the text `id` cannot be a key of this table, or is too long for one.
 pub fn no_key(binding: &Binding, id: &str) -> Failure {
+    if let Some(why) = too_long(id) {
+        return Failure::validation(why, "Bind a column of shorter keys as id.");
+    }
     Failure::validation(
         format!("\"{}\" cannot be a key of {}", short(id), binding.name()),
         "Pass a key of the type of the column bound as id. enrich_contact and enqueue look at the table that was bound first; for others there are enrich_row, enrich_rows and leadlex.enqueue_rows.",
     )
+}
+
+/// What to say of a key with more than [`MAX_KEY`] bytes; `None`: it has no more.
+pub fn too_long(id: &str) -> Option<String> {
+    let bytes = id.len();
+    (bytes > MAX_KEY)
+        .then(|| format!("the key \"{}\" has {bytes} bytes, at most {MAX_KEY} are possible", short(id)))
 }
 
 /// Held by the call that works on a contact. Each workspace has its own: none can hold what is another's, whatever id it names.

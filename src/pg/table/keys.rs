@@ -68,6 +68,10 @@ impl ContactKey {
     }
 }
 
+/// Bytes of a key at most. History, queue and outcomes have it in their indexes, where an entry of 2,704 bytes is the largest: what does not
+/// fit there would fail after the vendor was paid, and could not be given up either.
+pub const MAX_KEY: usize = 2_000;
+
 impl Binding {
     /// A key that was written in this session, as it is called in every one.
     pub fn respell(&self, id: String) -> String {
@@ -78,7 +82,8 @@ impl Binding {
         }
     }
 
-    /// `id` in the one spelling that everybody who means this key uses; `None` when it cannot be a key of this table.
+    /// `id` in the one spelling that everybody who means this key uses; `None` when it cannot be a key of this table, or has more than
+    /// [`MAX_KEY`] bytes.
     /// Types with an equality of their own (citext) keep the spelling given, see [`Binding::spelling_may_vary`].
     pub fn canonical_key(&self, id: &str) -> Option<String> {
         let plans = self.plans();
@@ -92,10 +97,12 @@ impl Binding {
             }
             _ => None,
         };
-        plain.or_else(|| {
-            let id = CString::new(id).ok()?;
-            spi::in_subtransaction(|| catalog::through_type(key.type_oid, &id, key.styled), is_data_error)
-        })
+        plain
+            .or_else(|| {
+                let id = CString::new(id).ok()?;
+                spi::in_subtransaction(|| catalog::through_type(key.type_oid, &id, key.styled), is_data_error)
+            })
+            .filter(|key| key.len() <= MAX_KEY)
     }
 
     /// Two texts can be the same key: only the stored row tells.

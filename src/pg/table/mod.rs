@@ -33,6 +33,7 @@ pub use catalog::{
     unfit_relation,
 };
 pub use column_fit::unfit_kind;
+pub use keys::MAX_KEY;
 pub use many::{Change, FoundRow};
 pub use rls::{barred_message, note};
 pub use saving::{Saved, declined, rejected};

@@ -24,6 +24,7 @@ use crate::pg::api::later::Reason;
 use crate::pg::call::batch;
 use crate::pg::call::batch::{Call, CreditWait, FieldRequest, Outcomes, caps};
 use crate::pg::call::identity;
+use crate::pg::call::target;
 use crate::pg::call::trigger::{self, Fired, NewRow};
 use crate::pg::shared::layout;
 use crate::pg::shared::progress;
@@ -294,6 +295,12 @@ impl FailedRows {
         self.first.get_or_insert(why);
     }
 
+    /// Of one row, which is not even queued.
+    fn lose(&mut self, why: String) {
+        self.lost = true;
+        self.note(1, why);
+    }
+
     /// The ids that are to be tried again.
     fn of(&mut self, ids: &[String], outcome: Result<Vec<(usize, String)>, String>) -> Vec<String> {
         match outcome {
@@ -332,9 +339,15 @@ impl FailedRows {
 
 fn by_workspace(
     binding: &Binding,
-    rows: Vec<NewRow>,
+    mut rows: Vec<NewRow>,
     failed: &mut FailedRows,
 ) -> BTreeMap<Uuid, Vec<String>> {
+    rows.retain(|row| {
+        let too_long = target::too_long(&row.id);
+        let fits = too_long.is_none();
+        too_long.into_iter().for_each(|why| failed.lose(why));
+        fits
+    });
     if let (false, Some(workspace)) = (binding.columns.contains_key("workspace_id"), binding.workspace) {
         return BTreeMap::from([(workspace, rows.into_iter().map(|row| row.id).collect())]);
     }
@@ -343,13 +356,10 @@ fn by_workspace(
         let own = workspace.as_deref().and_then(|text| text.trim().parse().ok());
         match own {
             Some(own) => ids.entry(own).or_default().push(id),
-            None => {
-                failed.lost = true;
-                failed.note(
-                    1,
-                    format!("{id}: its workspace is not known ({})", workspace.as_deref().unwrap_or("NULL")),
-                );
-            }
+            None => failed.lose(format!(
+                "{id}: its workspace is not known ({})",
+                workspace.as_deref().unwrap_or("NULL")
+            )),
         }
     }
     ids
